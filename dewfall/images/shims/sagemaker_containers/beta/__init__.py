@@ -1,0 +1,1 @@
+"""Where AWS's older toolkit keeps its public names."""

@@ -1,0 +1,1 @@
+"""Imported by AWS's XGBoost examples; nothing of it is used inside a running script."""

@@ -1,0 +1,1 @@
+"""AWS's inference toolkit, as far as scripts import it."""

@@ -1,0 +1,5 @@
+"""Bytes → array by content type."""
+
+from dewfall.images.frameworks import decode
+
+__all__ = ["decode"]

@@ -1,0 +1,1 @@
+"""AWS's training toolkit, as far as scripts import it."""

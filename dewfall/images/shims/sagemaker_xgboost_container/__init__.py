@@ -1,0 +1,1 @@
+"""AWS's XGBoost container, as far as scripts import it."""

@@ -1,0 +1,1 @@
+"""The parts of smdebug.analysis that rules import."""

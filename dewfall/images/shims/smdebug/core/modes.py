@@ -1,0 +1,5 @@
+"""`from smdebug.core.modes import ModeKeys`."""
+
+from dewfall.images.debugging.saving import ModeKeys
+
+__all__ = ["ModeKeys"]

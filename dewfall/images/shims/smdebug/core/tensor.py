@@ -1,0 +1,5 @@
+"""`from smdebug.core.tensor import StepState, Tensor`."""
+
+from dewfall.images.debugging.analysis.tensor import StepState, Tensor
+
+__all__ = ["StepState", "Tensor"]
