@@ -1,0 +1,36 @@
+"""IAM: users, groups, roles, policies, credentials, providers, the account, and simulation by the real evaluator.
+
+Importing the package registers every operation.
+"""
+
+from dewfall.services.iam import (
+    access_keys,
+    account,
+    devices,
+    groups,
+    inline,
+    instance_profiles,
+    passwords,
+    policies,
+    providers,
+    roles,
+    service_roles,
+    simulation,
+    users,
+)
+
+__all__ = [
+    "access_keys",
+    "account",
+    "devices",
+    "groups",
+    "inline",
+    "instance_profiles",
+    "passwords",
+    "policies",
+    "providers",
+    "roles",
+    "service_roles",
+    "simulation",
+    "users",
+]
