@@ -1,0 +1,41 @@
+"""S3: importing this package registers its operations."""
+
+from dewfall.services.s3 import (
+    acls,
+    attributes,
+    buckets,
+    completion,
+    copies,
+    cors,
+    deletes,
+    lifecycle,
+    listings,
+    locks,
+    notifications,
+    objects,
+    policies,
+    settings,
+    tagging,
+    uploads,
+    versioning,
+)
+
+__all__ = [
+    "acls",
+    "attributes",
+    "buckets",
+    "completion",
+    "copies",
+    "cors",
+    "deletes",
+    "lifecycle",
+    "listings",
+    "locks",
+    "notifications",
+    "objects",
+    "policies",
+    "settings",
+    "tagging",
+    "uploads",
+    "versioning",
+]

@@ -1,0 +1,189 @@
+"""What a writer says about an object besides its bytes, kept in the version's document, and what readers are told of it.
+
+Why one place: PutObject, CopyObject, CreateMultipartUpload and form uploads take the same headers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from datetime import datetime
+from typing import Any
+
+from dewfall.context import Ctx
+from dewfall.engine.buckets import Document, encryption_of, kms_arn
+from dewfall.engine.objects import DEFAULT_TYPE
+from dewfall.engine.versions import Version
+from dewfall.errors import AwsError
+from dewfall.services.s3 import acls, lifecycle, locks, tagging
+from dewfall.services.s3.access import http_date, invalid_argument, invalid_request, moment, shown_version
+
+HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "WebsiteRedirectLocation")
+LOCKS = ("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus")
+ENCRYPTION = ("ServerSideEncryption", "SSEKMSKeyId", "SSEKMSEncryptionContext", "BucketKeyEnabled", "SSECustomerAlgorithm", "SSECustomerKeyMD5")
+METADATA_BYTES = 2048
+CLASSES = frozenset(
+    [
+        "STANDARD",
+        "REDUCED_REDUNDANCY",
+        "STANDARD_IA",
+        "ONEZONE_IA",
+        "INTELLIGENT_TIERING",
+        "GLACIER",
+        "DEEP_ARCHIVE",
+        "GLACIER_IR",
+    ]
+)
+FROZEN = ("GLACIER", "DEEP_ARCHIVE")
+
+
+def describe(ctx: Ctx, bucket: Document, req: dict[str, Any]) -> Document:
+    """The document of a new version: headers, metadata, encryption, tags, locks and ACL."""
+    document = described_headers(req)
+    document |= encryption(bucket, req)
+    if req.get("Tagging"):
+        document["Tags"] = tagging.read_header(req["Tagging"])
+    document |= locks.of_new(ctx, bucket, req)
+    grants = acls.of_request(bucket, req)
+    if grants is not None:
+        document["Acl"] = grants
+    return document
+
+
+def described_headers(req: dict[str, Any]) -> Document:
+    """Content-* headers and user metadata."""
+    document: Document = {name: req[name] for name in HEADERS if req.get(name)}
+    document.setdefault("ContentType", DEFAULT_TYPE)
+    if req.get("Expires") is not None:
+        document["Expires"] = expires_text(req["Expires"])
+    redirect = req.get("WebsiteRedirectLocation")
+    if redirect and not redirect.startswith(("/", "http://", "https://")):
+        message = "The website redirect location must have a prefix of 'http://' or 'https://' or '/'."
+        raise AwsError("InvalidRedirectLocation", message, status=400)
+    if metadata := req.get("Metadata"):
+        size = sum(len(k.encode()) + len(v.encode()) for k, v in metadata.items())
+        if size > METADATA_BYTES:
+            message = "Your metadata headers exceed the maximum allowed metadata size"
+            raise AwsError("MetadataTooLarge", message, status=400, Size=size, MaxSizeAllowed=METADATA_BYTES)
+        document["Metadata"] = {k.lower(): v for k, v in metadata.items()}
+    return document
+
+
+def expires_text(value: datetime | str) -> str:
+    """Expires as it was written, a date or not."""
+    return http_date(value) if isinstance(value, datetime) else value
+
+
+def storage_class(req: dict[str, Any]) -> str:
+    """The storage class a writer asks for."""
+    name: str = req.get("StorageClass") or "STANDARD"
+    if name not in CLASSES:
+        message = "The storage class you specified is not valid"
+        raise AwsError("InvalidStorageClass", message, status=400, StorageClassRequested=name)
+    return name
+
+
+# ---------------------------------------------------------------- encryption
+
+
+def encryption(bucket: Document, req: dict[str, Any]) -> Document:
+    """The encryption members: what the writer asks for, else the bucket's default."""
+    if req.get("SSECustomerAlgorithm") or req.get("SSECustomerKey"):
+        return customer_key(req)
+    algorithm = req.get("ServerSideEncryption")
+    if algorithm is None:
+        if req.get("SSEKMSKeyId"):
+            message = "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"
+            raise invalid_argument(message, "x-amz-server-side-encryption", None)
+        return encryption_of(bucket)
+    if algorithm == "AES256":
+        if req.get("SSEKMSKeyId"):
+            message = "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"
+            raise invalid_argument(message, "x-amz-server-side-encryption", algorithm)
+        return {"ServerSideEncryption": algorithm}
+    if algorithm not in ("aws:kms", "aws:kms:dsse", "aws:fsx", "aws:backup"):
+        raise invalid_argument("The encryption method specified is not supported", "x-amz-server-side-encryption", algorithm)
+    default = encryption_of(bucket)
+    key = req.get("SSEKMSKeyId") or default.get("SSEKMSKeyId") or ""
+    members: Document = {"ServerSideEncryption": algorithm, "SSEKMSKeyId": kms_arn(bucket, key)}
+    if req.get("SSEKMSEncryptionContext"):
+        members["SSEKMSEncryptionContext"] = req["SSEKMSEncryptionContext"]
+    enabled = req.get("BucketKeyEnabled", default.get("BucketKeyEnabled"))
+    return members | ({"BucketKeyEnabled": True} if enabled else {})
+
+
+def customer_key(req: dict[str, Any], prefix: str = "") -> Document:
+    """SSE-C: the key is checked against its MD5 and not kept; readers must bring it again."""
+    algorithm, key, digest = (req.get(f"{prefix}SSECustomer{name}") for name in ("Algorithm", "Key", "KeyMD5"))
+    if not algorithm:
+        message = "Requests specifying Server Side Encryption with Customer provided keys must provide a valid encryption algorithm."
+        raise invalid_argument(message, "x-amz-server-side-encryption-customer-algorithm", None)
+    if algorithm != "AES256":
+        message = "The requested encryption algorithm is not valid, must be AES256."
+        raise AwsError("InvalidEncryptionAlgorithmError", message, status=400)
+    if not key:
+        message = "Requests specifying Server Side Encryption with Customer provided keys must provide an appropriate secret key."
+        raise invalid_argument(message, "x-amz-server-side-encryption-customer-key", None)
+    if not digest:
+        message = "Requests specifying Server Side Encryption with Customer provided keys must provide the client calculated MD5 of the secret key."
+        raise invalid_argument(message, "x-amz-server-side-encryption-customer-key-MD5", None)
+    try:
+        raw = base64.b64decode(key, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 32:
+        raise invalid_argument("The secret key was invalid for the specified algorithm.", "x-amz-server-side-encryption-customer-key", "null")
+    if base64.b64encode(hashlib.md5(raw, usedforsecurity=False).digest()).decode() != digest:
+        message = "The calculated MD5 hash of the key did not match the hash that was provided."
+        raise invalid_argument(message, "x-amz-server-side-encryption-customer-key-MD5", digest)
+    return {"SSECustomerAlgorithm": algorithm, "SSECustomerKeyMD5": digest}
+
+
+def check_customer_key(document: Document, req: dict[str, Any], prefix: str = "") -> None:
+    """A reader of an SSE-C object must bring its key; of any other, none."""
+    kept = document.get("SSECustomerKeyMD5")
+    given = req.get(f"{prefix}SSECustomerAlgorithm") or req.get(f"{prefix}SSECustomerKey")
+    if kept is None:
+        if given:
+            raise invalid_request("The encryption parameters are not applicable to this object.")
+        return
+    if not given:
+        message = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."
+        raise invalid_request(message)
+    if customer_key(req, prefix)["SSECustomerKeyMD5"] != kept:
+        raise AwsError("AccessDenied", "Access Denied", status=403)
+
+
+def shown_encryption(document: Document) -> Document:
+    """The encryption members of an answer."""
+    return {name: document[name] for name in ENCRYPTION if name in document}
+
+
+# ---------------------------------------------------------------- readers
+
+
+def told(bucket: Document, version: Version) -> Document:
+    """What GetObject and HeadObject say about a version, without its bytes and checksums."""
+    document = version.document
+    answer: Document = {
+        "AcceptRanges": "bytes",
+        "LastModified": version.modified,
+        "ETag": f'"{version.etag}"',
+        "Metadata": document.get("Metadata", {}),
+        **shown_version(bucket, version.version_id),
+        **shown_encryption(document),
+    }
+    answer |= {name: document[name] for name in HEADERS if name in document}
+    if version.storage_class != "STANDARD":
+        answer["StorageClass"] = version.storage_class
+    for name in LOCKS:
+        if name in document:
+            answer[name] = moment(document[name]) if name == "ObjectLockRetainUntilDate" else document[name]
+    if "Expires" in document:
+        answer["_headers"] = {"Expires": document["Expires"]}
+    if document.get("Tags"):
+        answer["TagCount"] = len(document["Tags"])
+    if restore := document.get("Restore"):
+        answer["Restore"] = restore
+    return answer | lifecycle.expiration_member(bucket, version)
