@@ -1,0 +1,62 @@
+"""What browsers send: preflights and form uploads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from dewfall.testing import Server
+
+RULE = {"AllowedMethods": ["GET", "PUT"], "AllowedOrigins": ["https://*.example.com"], "AllowedHeaders": ["x-*"], "ExposeHeaders": ["ETag"]}
+
+
+@pytest.fixture
+def open_to_browsers(s3: Any) -> Any:
+    s3.put_bucket_cors(Bucket="data", CORSConfiguration={"CORSRules": [RULE]})
+    return s3
+
+
+@pytest.mark.parametrize(
+    ("origin", "method", "asked", "status"),
+    [
+        ("https://a.example.com", "PUT", "X-One", 200),
+        ("https://a.example.com", "DELETE", "", 403),
+        ("https://example.org", "GET", "", 403),
+        ("https://a.example.com", "GET", "authorization", 403),
+    ],
+)
+def test_preflight(dewfall: Server, open_to_browsers: Any, origin: str, method: str, asked: str, status: int) -> None:
+    headers = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": asked}
+    answer = httpx.options(f"{dewfall.url}/data/k", headers=headers)
+    assert answer.status_code == status
+    assert answer.headers.get("access-control-allow-origin") == (origin if status == 200 else None)
+
+
+def test_answers_carry_cors_headers(open_to_browsers: Any) -> None:
+    open_to_browsers.put_object(Bucket="data", Key="k", Body=b"x")
+    address = open_to_browsers.generate_presigned_url("get_object", Params={"Bucket": "data", "Key": "k"})
+    answer = httpx.get(address, headers={"Origin": "https://a.example.com"})
+    assert (answer.headers["access-control-allow-origin"], answer.headers["access-control-expose-headers"]) == ("https://a.example.com", "ETag")
+
+
+def upload(s3: Any, body: bytes, **changed: str) -> httpx.Response:
+    limits = [["content-length-range", 1, 300_000], {"x-amz-meta-m": "1"}]
+    form = s3.generate_presigned_post("data", "up/${filename}", Fields={"x-amz-meta-m": "1"}, Conditions=limits)
+    return httpx.post(form["url"], data=form["fields"] | changed, files={"file": ("f.txt", body, "text/plain")})
+
+
+@pytest.mark.parametrize("size", [5, 200_000])
+def test_a_form_upload_is_an_object(s3: Any, size: int) -> None:
+    assert upload(s3, b"x" * size).status_code == 204
+    got = s3.get_object(Bucket="data", Key="up/f.txt")
+    assert (got["Body"].read(), got["Metadata"]) == (b"x" * size, {"m": "1"})
+
+
+def test_a_form_is_held_against_its_policy(s3: Any) -> None:
+    assert "EntityTooSmall" in upload(s3, b"").text
+    assert "EntityTooLarge" in upload(s3, b"x" * 300_001).text
+    assert "Policy Condition failed" in upload(s3, b"x", key="elsewhere").text
+    assert "Extra input fields: acl" in upload(s3, b"x", acl="private").text
+    assert "Contents" not in s3.list_objects_v2(Bucket="data")

@@ -1,0 +1,186 @@
+"""Who may what where signatures are enforced: nobody in particular, users with policies, buckets with policies and ACLs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+
+from dewfall.accounts import root_credentials
+from dewfall.testing import Server, running
+from tests.services.s3.conftest import Refused, without_resolver
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running(environment=os.environ | {"DEWFALL_AUTH": "enforce"}) as started:
+        yield started
+
+
+@pytest.fixture
+def owner(server: Server) -> Iterator[Any]:
+    """The owner's S3 client, and the bucket "data"."""
+    client = of_owner(server, "s3")
+    client.create_bucket(Bucket="data")
+    client.put_object(Bucket="data", Key="k", Body=b"x")
+    yield client
+    server.reset()
+
+
+@pytest.fixture
+def stranger(server: Server) -> Any:
+    return boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=Config(signature_version=UNSIGNED))
+
+
+def of_owner(server: Server, service: str) -> Any:
+    """A client with the account's root key."""
+    kept = json.loads((server.data / "root-credentials.json").read_text())
+    return connect(server, service, kept["AccessKeyId"], kept["SecretAccessKey"])
+
+
+def connect(server: Server, service: str, access_key: str, secret: str) -> Any:
+    keys = {"aws_access_key_id": access_key, "aws_secret_access_key": secret}
+    return boto3.client(service, endpoint_url=server.url, region_name="us-east-1", **keys)
+
+
+def user(server: Server, *actions: str) -> Any:
+    """The S3 client of a new user who may do these actions."""
+    iam = of_owner(server, "iam")
+    iam.create_user(UserName="joe")
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    iam.put_user_policy(UserName="joe", PolicyName="p", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    key = iam.create_access_key(UserName="joe")["AccessKey"]
+    return connect(server, "s3", key["AccessKeyId"], key["SecretAccessKey"])
+
+
+def allow(owner: Any, **statement: Any) -> None:
+    base = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::data/*"}
+    owner.put_bucket_policy(Bucket="data", Policy=json.dumps({"Version": "2012-10-17", "Statement": [base | statement]}))
+
+
+def test_strangers_are_refused(owner: Any, stranger: Any, refused: Refused) -> None:
+    for call in (stranger.list_objects_v2, stranger.delete_bucket):
+        assert refused(call, Bucket="data") == ("AccessDenied", 403)
+    assert refused(stranger.get_object, Bucket="data", Key="k") == ("AccessDenied", 403)
+    assert refused(stranger.list_buckets) == ("AccessDenied", 403)
+
+
+def test_public_object(owner: Any, stranger: Any, refused: Refused) -> None:
+    owner.put_object_acl(Bucket="data", Key="k", ACL="public-read")
+    assert stranger.get_object(Bucket="data", Key="k")["Body"].read() == b"x"
+    assert refused(stranger.get_object, Bucket="data", Key="none") == ("AccessDenied", 403)
+
+
+def test_who_may_list_is_told_what_is_missing(owner: Any, stranger: Any, refused: Refused) -> None:
+    owner.put_bucket_acl(Bucket="data", ACL="public-read")
+    assert refused(stranger.get_object, Bucket="data", Key="none") == ("NoSuchKey", 404)
+    assert refused(stranger.put_object, Bucket="data", Key="new") == ("AccessDenied", 403)
+
+
+def test_public_acls_that_are_ignored(owner: Any, stranger: Any, refused: Refused) -> None:
+    owner.put_bucket_acl(Bucket="data", ACL="public-read")
+    owner.put_public_access_block(Bucket="data", PublicAccessBlockConfiguration={"IgnorePublicAcls": True})
+    assert refused(stranger.list_objects_v2, Bucket="data") == ("AccessDenied", 403)
+
+
+def test_bucket_policy_with_a_condition_on_tags(owner: Any, stranger: Any, refused: Refused) -> None:
+    allow(owner, Condition={"StringEquals": {"s3:ExistingObjectTag/open": "yes"}})
+    assert refused(stranger.get_object, Bucket="data", Key="k") == ("AccessDenied", 403)
+    owner.put_object_tagging(Bucket="data", Key="k", Tagging={"TagSet": [{"Key": "open", "Value": "yes"}]})
+    assert stranger.get_object(Bucket="data", Key="k")["Body"].read() == b"x"
+
+
+def test_explicit_denial_holds_for_the_owner(owner: Any, refused: Refused) -> None:
+    allow(owner, Effect="Deny", Action="s3:PutObject")
+    assert refused(owner.put_object, Bucket="data", Key="k") == ("AccessDenied", 403)
+    owner.delete_bucket_policy(Bucket="data")
+    owner.put_object(Bucket="data", Key="k")
+
+
+def test_users_do_what_their_policies_allow(server: Server, owner: Any, refused: Refused) -> None:
+    joe = user(server, "s3:ListBucket", "s3:GetObject")
+    assert joe.list_objects_v2(Bucket="data")["KeyCount"] == 1
+    assert joe.get_object(Bucket="data", Key="k")["Body"].read() == b"x"
+    assert refused(joe.put_object, Bucket="data", Key="k") == ("AccessDenied", 403)
+
+
+def test_a_bucket_policy_is_enough_for_its_own_account(server: Server, owner: Any) -> None:
+    joe = user(server, "sqs:*")
+    allow(owner, Principal={"AWS": "arn:aws:iam::000000000000:user/joe"})
+    assert joe.get_object(Bucket="data", Key="k")["Body"].read() == b"x"
+
+
+def test_access_points_are_the_accounts_own(server: Server, owner: Any, refused: Refused) -> None:
+    control = without_resolver(of_owner(server, "s3control"))
+    control.create_access_point(AccountId="000000000000", Name="reader", Bucket="data")
+    iam = of_owner(server, "iam")
+    iam.create_user(UserName="ann")
+    key = iam.create_access_key(UserName="ann")["AccessKey"]
+    ann = without_resolver(connect(server, "s3control", key["AccessKeyId"], key["SecretAccessKey"]))
+    assert refused(ann.delete_access_point, AccountId="000000000000", Name="reader") == ("AccessDenied", 403)
+    assert refused(control.list_access_points, AccountId="111111111111") == ("AccessDenied", 403)
+
+
+def test_an_access_point_opens_nothing_that_the_bucket_keeps_shut(server: Server, owner: Any, refused: Refused) -> None:
+    control = without_resolver(of_owner(server, "s3control"))
+    alias = control.create_access_point(AccountId="000000000000", Name="reader", Bucket="data")["Alias"]
+    iam = of_owner(server, "iam")
+    iam.create_user(UserName="bob")
+    key = iam.create_access_key(UserName="bob")["AccessKey"]
+    bob = connect(server, "s3", key["AccessKeyId"], key["SecretAccessKey"])
+    assert owner.get_object(Bucket=alias, Key="k")["Body"].read() == b"x"
+    assert refused(bob.get_object, Bucket=alias, Key="k") == ("AccessDenied", 403)
+
+
+@pytest.fixture
+def other(server: Server) -> Any:
+    """The S3 client of another account's owner."""
+    kept = root_credentials(server.data, "111111111111", "000000000000")
+    return connect(server, "s3", kept["AccessKeyId"], kept["SecretAccessKey"])
+
+
+def test_another_account_is_let_in_by_its_canonical_id(owner: Any, other: Any, refused: Refused) -> None:
+    assert refused(other.get_object, Bucket="data", Key="k") == ("AccessDenied", 403)
+    assert refused(other.list_objects_v2, Bucket="data") == ("AccessDenied", 403)
+    name = other.list_buckets()["Owner"]["ID"]
+    owner.put_bucket_acl(Bucket="data", GrantRead=f"id={name}")
+    assert [entry["Key"] for entry in other.list_objects_v2(Bucket="data")["Contents"]] == ["k"]
+    assert refused(other.get_object, Bucket="data", Key="k") == ("AccessDenied", 403)
+    owner.put_object_acl(Bucket="data", Key="k", GrantFullControl=f"id={name}")
+    assert other.get_object(Bucket="data", Key="k")["Body"].read() == b"x"
+    assert len(other.get_object_acl(Bucket="data", Key="k")["Grants"]) == 1
+
+
+def test_another_account_is_let_in_by_the_policy(owner: Any, other: Any, refused: Refused) -> None:
+    assert refused(other.put_object, Bucket="data", Key="theirs", Body=b"y") == ("AccessDenied", 403)
+    allow(
+        owner,
+        Principal={"AWS": "arn:aws:iam::111111111111:root"},
+        Action=["s3:PutObject", "s3:ListBucket"],
+        Resource=["arn:aws:s3:::data/*", "arn:aws:s3:::data"],
+    )
+    other.put_object(Bucket="data", Key="theirs", Body=b"y")
+    assert len(other.list_objects_v2(Bucket="data")["Contents"]) == 2
+    assert refused(other.delete_bucket, Bucket="data") == ("AccessDenied", 403)
+    assert refused(other.get_bucket_policy, Bucket="data") == ("AccessDenied", 403)
+    assert refused(other.create_bucket, Bucket="data") == ("BucketAlreadyExists", 409)
+
+
+def test_everybody_may_hear_that_there_is_no_bucket(owner: Any, stranger: Any, refused: Refused) -> None:
+    assert refused(stranger.get_object, Bucket="nowhere", Key="k") == ("NoSuchBucket", 404)
+    assert refused(stranger.put_object, Bucket="nowhere", Key="k") == ("NoSuchBucket", 404)
+    assert refused(stranger.create_bucket, Bucket="nowhere") == ("AccessDenied", 403)
+
+
+def test_a_list_of_deletions_is_refused_key_by_key(owner: Any, stranger: Any) -> None:
+    owner.put_object(Bucket="data", Key="open", Body=b"x")
+    allow(owner, Action="s3:DeleteObject", Resource="arn:aws:s3:::data/open")
+    answer = stranger.delete_objects(Bucket="data", Delete={"Objects": [{"Key": "k"}, {"Key": "open"}]})
+    assert [(error["Key"], error["Code"]) for error in answer["Errors"]] == [("k", "AccessDenied")]
+    assert [entry["Key"] for entry in owner.list_objects_v2(Bucket="data")["Contents"]] == ["k"]
