@@ -63,6 +63,7 @@ class Caller:
     access_key: str = ""
     role_arn: str = ""  # of an assumed role: the role itself
     session_policies: tuple[str, ...] = ()  # policy documents as JSON text
+    passed_tags: tuple[tuple[str, str], ...] = ()  # the session's transitive tags, which sessions that it opens have as well
 
 
 class Invoke(Protocol):

@@ -79,12 +79,16 @@ def check_identity_policy(text: str) -> None:
 
 def check_trust_policy(text: str) -> None:
     """A role's trust policy: principals, and no resources. Raises Malformed."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        raise Malformed("This policy contains invalid Json") from None
     _, statements = _parse(text, TRUST | {"Resource", "NotResource"})
     for statement in statements:
         if statement["Effect"] not in ("Allow", "Deny"):
             raise Malformed(LEGACY)
         if "Resource" in statement or "NotResource" in statement:
-            raise Malformed("Has prohibited field Resource.")
+            raise Malformed("Has prohibited field Resource")
         if not statement.get("Principal") and not statement.get("NotPrincipal"):
             raise Malformed("Missing required field Principal")
         if not _each(statement.get("Action", statement.get("NotAction", []))):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dewfall.wire.route import Match
 
 JOB_HOURS = 24 * 7
-TOKEN_START = "FwoGZXIvYXdzE"  # as AWS's session tokens begin
+TOKEN_START = "FQoGZXIvYXdzE"  # as AWS's session tokens begin
 
 
 def default_caller(account: str) -> Caller:
@@ -48,7 +48,14 @@ def find_session(ports: Ports, access_key: str) -> Caller | None:
         return None
     kept = record.document
     return Caller(
-        kept["Account"], kept["Arn"], kept["UserId"], kept["Kind"], access_key, kept.get("RoleArn", ""), tuple(kept.get("SessionPolicies", ()))
+        kept["Account"],
+        kept["Arn"],
+        kept["UserId"],
+        kept["Kind"],
+        access_key,
+        kept.get("RoleArn", ""),
+        tuple(kept.get("SessionPolicies", ())),
+        tuple((key, value) for key, value in kept.get("PassedTags", ())),
     )
 
 
@@ -99,6 +106,7 @@ def open_session(ctx: Ctx, caller: Caller, expires: datetime) -> dict[str, Any]:
         "Kind": caller.kind,
         "RoleArn": caller.role_arn,
         "SessionPolicies": list(caller.session_policies),
+        "PassedTags": [list(tag) for tag in caller.passed_tags],
         "SecretAccessKey": secret,
         "SessionToken": token,
         "Expiration": expires,

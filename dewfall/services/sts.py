@@ -71,12 +71,30 @@ def _session(ctx: Ctx, req: dict[str, Any], role: dict[str, Any] | None, seconds
     if role is not None and seconds > role["MaxSessionDuration"]:
         message = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
         raise AwsError("ValidationError", message, status=400)
-    policies = _policies(req)
+    policies, tags = _policies(req), _passed_tags(ctx, req)
     session = role_session(req["RoleArn"], req["RoleSessionName"], role["RoleId"] if role else "")
-    caller = Caller(session.account, session.arn, session.user_id, role_arn=req["RoleArn"], session_policies=policies)
+    caller = Caller(session.account, session.arn, session.user_id, role_arn=req["RoleArn"], session_policies=policies, passed_tags=tags)
     credentials = open_session(ctx, caller, ctx.now() + timedelta(seconds=seconds))
     answer = {"Credentials": credentials, "AssumedRoleUser": {"AssumedRoleId": caller.user_id, "Arn": caller.arn}}
     return answer | _packed(policies)
+
+
+def _passed_tags(ctx: Ctx, req: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The transitive tags of a session to be opened: its caller's and its own; refused where they are no tags of it, or its caller's already."""
+    given = {tag["Key"].lower(): (tag["Key"], tag["Value"]) for tag in req.get("Tags") or []}
+    passed = {key.lower() for key in req.get("TransitiveTagKeys") or []}
+    if len(given) < len(req.get("Tags") or []):
+        raise _no_value("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+    if not passed <= set(given):
+        raise _no_value("The specified transitive tag key must be included in the requested tags.")
+    if set(given) & {key.lower() for key, _ in ctx.caller.passed_tags}:
+        message = "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session."
+        raise _no_value(message)
+    return ctx.caller.passed_tags + tuple(tag for key, tag in given.items() if key in passed)
+
+
+def _no_value(message: str) -> AwsError:
+    return AwsError("InvalidParameterValue", message, status=400)
 
 
 def _policies(req: dict[str, Any]) -> tuple[str, ...]:
@@ -105,7 +123,7 @@ def get_federation_token(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     policies = _policies(req)
     caller = Caller(ctx.account, arn, f"{ctx.account}:{name}", kind="user", session_policies=policies)
     credentials = open_session(ctx, caller, ctx.now() + timedelta(seconds=req.get("DurationSeconds", 12 * HOUR)))
-    return {"Credentials": credentials, "FederatedUser": {"FederatedUserId": caller.user_id, "Arn": arn}} | _packed(policies)
+    return {"Credentials": credentials, "FederatedUser": {"FederatedUserId": caller.user_id, "Arn": arn}, "PackedPolicySize": 0} | _packed(policies)
 
 
 @operation("sts", "GetAccessKeyInfo")

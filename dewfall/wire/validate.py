@@ -30,7 +30,14 @@ REQUIRED_ONLY = frozenset({"s3", "s3control", "sqs", "sns", "ec2"})
 CODES = {"logs": "InvalidParameterException", "ecr": "InvalidParameterException", "cloudwatch": "ValidationError"}
 # Enums that AWS lists in another order than its models do.
 ENUM_ORDERS = {frozenset({"OK", "ALARM", "INSUFFICIENT_DATA"}): ("INSUFFICIENT_DATA", "ALARM", "OK")}
+# Lists that say of their members what every list's members are.
+NO_NULLS = frozenset({"tagKeyListType"})
 IAM_NAME = "[\\w+=,.@-]+"
+# Services that don't repeat the value that they refuse.
+SILENT = frozenset({"iam"})
+IAM_PATHS = ("(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)", "((/[A-Za-z0-9\\.,\\+@=_-]+)*)/")
+# Where several members are refused, the order in which IAM names them; it is not the model's.
+IAM_ORDER = ("clientIDList", "thumbprintList", "url", "minimumPasswordLength", "passwordReusePrevention", "maxPasswordAge")
 
 
 def validate(service: str, operation: str, params: dict[str, Any]) -> None:
@@ -59,6 +66,13 @@ def refusal(service: str, broken: list[Violation]) -> AwsError:
     if service == "iam" and rule.endswith(f": {IAM_NAME}"):
         message = f"The specified value for {path} is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-"
         return AwsError("ValidationError", message, status=400)
+    if service == "iam" and path == "path" and rule.endswith(IAM_PATHS):
+        message = (
+            f"The specified value for {path} is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters."
+        )
+        return AwsError("ValidationError", message, status=400)
+    if service in SILENT:
+        broken = sorted(((p, _SECRET, r) for p, _, r in broken), key=lambda v: IAM_ORDER.index(v[0]) if v[0] in IAM_ORDER else 0)
     if service == "logs" and path in ("logGroupName", "logStreamName") and rule.endswith("less than or equal to 512"):
         return AwsError(CODES[service], "Invalid LogGroup or LogStream, both must have length less than or equal to 512.", status=400)
     many = f"{len(broken)} validation error{'s' if len(broken) > 1 else ''} detected: "
@@ -188,7 +202,8 @@ class _Builder:
         check = None if simple else self.check(shape.member)
         if not own and not item_rules and check is None:
             return None
-        wanted = f"Member must satisfy constraint: [{', '.join(rule for _, rule in item_rules)}]"
+        told = [rule for _, rule in item_rules] + (["Member must not be null"] if shape.name in NO_NULLS else [])
+        wanted = f"Member must satisfy constraint: [{', '.join(told)}]"
 
         def items(value: Any, path: str, broken: list[Violation]) -> None:
             if not isinstance(value, list):

@@ -67,5 +67,8 @@ def delete_access_key(ctx: Ctx, req: dict[str, Any]) -> None:
 @operation("iam", "GetAccessKeyLastUsed")
 def get_access_key_last_used(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
-        record = _find_key(tx, ctx, req["AccessKeyId"])
+        record = tx.records.get(Key(ctx.account, "", "iam", "access-key", req["AccessKeyId"]))
+    if record is None:
+        message = f"User: {ctx.caller.arn} is not authorized to perform iam:GetAccessKeyLastUsed on resource: access key {req['AccessKeyId']}"
+        raise AwsError("AccessDenied", message, status=403)
     return {"UserName": record.document["UserName"], "AccessKeyLastUsed": {"ServiceName": "N/A", "Region": "N/A"}}

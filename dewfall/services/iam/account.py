@@ -49,7 +49,13 @@ QUOTAS = {
     "UsersQuota": 5000,
     "VersionsPerPolicyQuota": 5,
 }
-FIXED = {"AccountAccessKeysPresent": 0, "AccountMFAEnabled": 0, "AccountSigningCertificatesPresent": 0, "GlobalEndpointTokenVersion": 1}
+FIXED = {
+    "AccountAccessKeysPresent": 0,
+    "AccountMFAEnabled": 0,
+    "AccountPasswordPresent": 0,
+    "AccountSigningCertificatesPresent": 0,
+    "GlobalEndpointTokenVersion": 1,
+}
 COLUMNS = [
     "user",
     "arn",

@@ -49,7 +49,7 @@ def create_virtual_mfa_device(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         try:
             tx.records.create(Record(_key(ctx, "virtual-mfa-device", arn), document))
         except AlreadyExists:
-            raise AwsError("EntityAlreadyExists", "MFADevice entity at the same path and name already exists.", status=409) from None
+            raise AwsError("EntityAlreadyExists", "MFA device already exists.", status=409) from None
     return {"VirtualMFADevice": document | {"Base32StringSeed": base64.b32encode(secrets.token_bytes(40))}}
 
 
@@ -58,7 +58,7 @@ def delete_virtual_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
     with ctx.ports.store.transaction() as tx:
         key = _key(ctx, "virtual-mfa-device", req["SerialNumber"])
         if tx.records.get(key) is None:
-            raise AwsError("NoSuchEntity", f"VirtualMFADevice with serial number {req['SerialNumber']} doesn't exist.", status=404)
+            raise AwsError("NoSuchEntity", _no_device(req), status=404)
         if tx.records.get(_key(ctx, "mfa-device", req["SerialNumber"])):
             raise AwsError("DeleteConflict", "MFA VirtualDevice still in use", status=409)
         tx.records.delete(key)
@@ -85,14 +85,17 @@ def enable_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
         try:
             tx.records.create(Record(_key(ctx, "mfa-device", req["SerialNumber"]), document, parent=req["UserName"]))
         except AlreadyExists:
-            raise AwsError("EntityAlreadyExists", "MFA Device already exists", status=409) from None
+            raise AwsError("EntityAlreadyExists", "MFA Device is already in use.", status=409) from None
 
 
 @operation("iam", "DeactivateMFADevice", records=True)
 def deactivate_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
     with ctx.ports.store.transaction() as tx:
-        message = f"MFA Device with serial number {req['SerialNumber']} doesn't exist."
-        tx.records.delete(_of_user(tx, ctx, "mfa-device", req["SerialNumber"], user_name(ctx, req), message).key)
+        tx.records.delete(_of_user(tx, ctx, "mfa-device", req["SerialNumber"], user_name(ctx, req), _no_device(req)).key)
+
+
+def _no_device(req: dict[str, Any]) -> str:
+    return f"MFA Device with serial number {req['SerialNumber']} does not exist."
 
 
 @operation("iam", "ListMFADevices", records=True)
@@ -168,7 +171,7 @@ def delete_ssh_public_key(ctx: Ctx, req: dict[str, Any]) -> None:
 def upload_signing_certificate(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     name, body = user_name(ctx, req), req["CertificateBody"]
     if not _is_certificate(body):
-        raise AwsError("MalformedCertificate", f"Certificate {body} is malformed", status=400)
+        raise AwsError("MalformedCertificate", f"Certificate {body} is malformed.", status=400)
     document = {"UserName": name, "CertificateId": new_id(24), "CertificateBody": body, "Status": "Active"}
     document["UploadDate"] = ctx.now().replace(microsecond=0)
     with ctx.ports.store.transaction() as tx:

@@ -6,7 +6,7 @@ A record's document holds AWS's members, and besides them what hangs on the enti
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -86,8 +86,8 @@ def create(tx: Tx, ctx: Ctx, kind: str, req: dict[str, Any], more: dict[str, Any
     } | more
     if req.get("Tags"):
         document["Tags"] = merge_tags([], req["Tags"])
-    word = "Instance Profile" if kind == "instance-profile" else kind.capitalize()
-    taken = AwsError("EntityAlreadyExists", f"{word} with name {name} already exists.", status=409)
+    called = f"Instance Profile {name}" if kind == "instance-profile" else f"{kind.capitalize()} with name {name}"
+    taken = AwsError("EntityAlreadyExists", f"{called} already exists.", status=409)
     known = {record.key.name.lower() for record in tx.records.list(ctx.account, "", "iam", kind)}
     if name.lower() in known or (kind == "role" and name == DEFAULT_ROLE):
         raise taken
@@ -100,14 +100,24 @@ def create(tx: Tx, ctx: Ctx, kind: str, req: dict[str, Any], more: dict[str, Any
 
 def listing(items: list[dict[str, Any]], req: dict[str, Any], member: str, key: str) -> dict[str, Any]:
     """IAM's pages: MaxItems and Marker in, IsTruncated and Marker out; PathPrefix filters."""
+    check_marker(req)
     prefix = req.get("PathPrefix") or ""
     wanted = sorted((i for i in items if i.get("Path", "/").startswith(prefix)), key=lambda i: str(i[key]))
     taken, token = page(wanted, req, key=lambda i: str(i[key]), limit_member="MaxItems", token_member="Marker", default=PAGE)
     return {member: taken, "IsTruncated": token is not None} | ({"Marker": token} if token else {})
 
 
+def check_marker(req: dict[str, Any]) -> None:
+    """Refuse a marker that no answer has given, in IAM's words."""
+    try:
+        page([], req, key=str, token_member="Marker")
+    except AwsError:
+        raise AwsError("ValidationError", "Invalid Marker.", status=400) from None
+
+
 def names_page(names: Iterable[str], req: dict[str, Any], member: str) -> dict[str, Any]:
     """The same for plain names."""
+    check_marker(req)
     taken, token = page(sorted(names), req, key=str, limit_member="MaxItems", token_member="Marker", default=PAGE)
     return {member: taken, "IsTruncated": token is not None} | ({"Marker": token} if token else {})
 
@@ -117,7 +127,14 @@ def merge_tags(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dic
     lowered = [tag["Key"].lower() for tag in new]
     if len(set(lowered)) != len(lowered):
         raise AwsError("InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive.", status=400)
-    merged = [tag for tag in old if tag["Key"].lower() not in lowered] + [{"Key": t["Key"], "Value": t["Value"]} for t in new]
+    return join_tags(old, new, str.lower)
+
+
+def join_tags(old: list[dict[str, str]], new: list[dict[str, str]], same: Callable[[str], str]) -> list[dict[str, str]]:
+    """Tags with new values in their old places, new tags behind them; `same` makes alike what counts as one key."""
+    known = {same(tag["Key"]): {"Key": tag["Key"], "Value": tag["Value"]} for tag in old}
+    known |= {same(tag["Key"]): {"Key": tag["Key"], "Value": tag["Value"]} for tag in new}
+    merged = list(known.values())
     if len(merged) > 50:
         raise AwsError("LimitExceeded", "The number of tags has reached the maximum limit.", status=409)
     return merged
@@ -125,6 +142,7 @@ def merge_tags(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dic
 
 def tags_page(tags: list[dict[str, str]], req: dict[str, Any]) -> dict[str, Any]:
     """A page of tags, in the order of their setting."""
+    check_marker(req)
     taken, token = page(tags, req, key=lambda t: t["Key"], limit_member="MaxItems", token_member="Marker", default=PAGE)
     return {"Tags": taken, "IsTruncated": token is not None} | ({"Marker": token} if token else {})
 
@@ -163,9 +181,16 @@ def boundary(tx: Tx, ctx: Ctx, arn: str | None) -> dict[str, Any]:
         return {}
     from dewfall.services.iam.policies import is_policy
 
+    if not is_policy_arn(arn):
+        raise AwsError("InvalidInput", f"ARN {arn} is not valid.", status=400)
     if not is_policy(tx, ctx, arn):
         raise AwsError("NoSuchEntity", f"Scope ARN: {arn} does not exist or is not attachable.", status=404)
-    return {"PermissionsBoundary": {"PermissionsBoundaryType": "PermissionsBoundaryPolicy", "PermissionsBoundaryArn": arn}}
+    return {"PermissionsBoundary": {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn}}
+
+
+def is_policy_arn(text: str) -> bool:
+    """Whether a text has the form of a managed policy's ARN."""
+    return text.startswith("arn:") and text.count(":") >= 5 and text.split(":", 5)[5].startswith("policy/")
 
 
 def check_modifiable(document: dict[str, Any]) -> None:

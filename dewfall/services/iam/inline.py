@@ -10,7 +10,18 @@ from typing import Any
 
 from dewfall.context import Ctx
 from dewfall.errors import AwsError
-from dewfall.services.iam.entities import NAMES, check_identity_document, check_modifiable, encoded, find, listing, names_page, save, size_of
+from dewfall.services.iam.entities import (
+    NAMES,
+    check_identity_document,
+    check_modifiable,
+    encoded,
+    find,
+    is_policy_arn,
+    listing,
+    names_page,
+    save,
+    size_of,
+)
 from dewfall.services.iam.policies import find_policy
 from dewfall.services.registry import operation
 
@@ -76,9 +87,15 @@ def _delete(kind: str) -> Callable[[Ctx, dict[str, Any]], Answer]:
     return delete_policy
 
 
+def _check_arn(arn: str) -> None:
+    if not is_policy_arn(arn):
+        raise AwsError("ValidationError", f"ARN {arn} is not valid.", status=400)
+
+
 def _attach(kind: str) -> Callable[[Ctx, dict[str, Any]], Answer]:
     def attach_policy(ctx: Ctx, req: dict[str, Any]) -> Answer:
         with ctx.ports.store.transaction() as tx:
+            _check_arn(req["PolicyArn"])
             find_policy(tx, ctx, req["PolicyArn"])
             record = find(tx, ctx, kind, req[NAMES[kind]])
             _check_modifiable(kind, record.document)
@@ -98,6 +115,7 @@ def _attach(kind: str) -> Callable[[Ctx, dict[str, Any]], Answer]:
 def _detach(kind: str) -> Callable[[Ctx, dict[str, Any]], Answer]:
     def detach_policy(ctx: Ctx, req: dict[str, Any]) -> Answer:
         with ctx.ports.store.transaction() as tx:
+            _check_arn(req["PolicyArn"])
             record = find(tx, ctx, kind, req[NAMES[kind]])
             if req["PolicyArn"] not in record.document["_attached"]:
                 raise AwsError("NoSuchEntity", f"Policy {req['PolicyArn']} was not found.", status=404)

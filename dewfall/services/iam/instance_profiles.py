@@ -15,7 +15,8 @@ from dewfall.services.registry import operation
 
 def shown(tx: Tx, ctx: Ctx, document: dict[str, Any]) -> dict[str, Any]:
     """An instance profile with its roles."""
-    return document | {"Roles": [shown_role(find(tx, ctx, "role", name).document) for name in document["_roles"]]}
+    roles = [find(tx, ctx, "role", name).document for name in document["_roles"]]
+    return document | {"Roles": [shown_role({k: v for k, v in role.items() if k not in ("MaxSessionDuration", "Tags")}) for role in roles]}
 
 
 def _find(tx: Tx, ctx: Ctx, req: dict[str, Any]) -> Record:
@@ -31,14 +32,18 @@ def create_instance_profile(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 @operation("iam", "GetInstanceProfile")
 def get_instance_profile(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
-        return {"InstanceProfile": shown(tx, ctx, _find(tx, ctx, req).document)}
+        return {"InstanceProfile": {"Tags": []} | shown(tx, ctx, _find(tx, ctx, req).document)}
 
 
 @operation("iam", "ListInstanceProfiles")
 def list_instance_profiles(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
-        found = [shown(tx, ctx, r.document) for r in tx.records.list(ctx.account, "", "iam", "instance-profile")]
+        found = [shown(tx, ctx, _untagged(r.document)) for r in tx.records.list(ctx.account, "", "iam", "instance-profile")]
     return listing(found, req, "InstanceProfiles", "InstanceProfileName")
+
+
+def _untagged(document: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in document.items() if k != "Tags"}
 
 
 @operation("iam", "ListInstanceProfilesForRole")
@@ -46,7 +51,7 @@ def list_instance_profiles_for_role(ctx: Ctx, req: dict[str, Any]) -> dict[str, 
     with ctx.ports.store.reading() as tx:
         find(tx, ctx, "role", req["RoleName"])
         records = tx.records.list(ctx.account, "", "iam", "instance-profile")
-        found = [shown(tx, ctx, r.document) for r in records if req["RoleName"] in r.document["_roles"]]
+        found = [shown(tx, ctx, _untagged(r.document)) for r in records if req["RoleName"] in r.document["_roles"]]
     return listing(found, req, "InstanceProfiles", "InstanceProfileName")
 
 

@@ -121,9 +121,9 @@ def _rules_key(ctx: Ctx) -> Key:
 @operation("iam", "UpdateAccountPasswordPolicy", records=True)
 def update_account_password_policy(ctx: Ctx, req: dict[str, Any]) -> None:
     rules: dict[str, Any] = {name: bool(req.get(name)) for name in SWITCHES}
-    rules |= {"MinimumPasswordLength": req.get("MinimumPasswordLength", 6), "HardExpiry": bool(req.get("HardExpiry"))}
+    rules |= {"MinimumPasswordLength": req.get("MinimumPasswordLength", 6)}
     rules |= {"ExpirePasswords": bool(req.get("MaxPasswordAge"))}
-    rules |= {name: req[name] for name in ("MaxPasswordAge", "PasswordReusePrevention") if req.get(name)}
+    rules |= {name: req[name] for name in ("HardExpiry", "MaxPasswordAge", "PasswordReusePrevention") if req.get(name)}
     with ctx.ports.store.transaction() as tx:
         tx.records.delete(_rules_key(ctx))
         tx.records.create(Record(_rules_key(ctx), rules))

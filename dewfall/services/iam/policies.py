@@ -11,7 +11,7 @@ from typing import Any
 from dewfall.context import Ctx, new_id
 from dewfall.engine.ports import AlreadyExists, Key, Record, Tx
 from dewfall.errors import AwsError
-from dewfall.services.iam.entities import check_identity_document, encoded, listing, merge_tags, size_of, tags_page
+from dewfall.services.iam.entities import check_identity_document, encoded, join_tags, listing, size_of, tags_page
 from dewfall.services.registry import operation
 
 VERSIONS_LIMIT = 5
@@ -101,7 +101,7 @@ def create_policy(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         "_versions": {"v1": {"Document": req["PolicyDocument"], "CreateDate": now}},
     }
     document |= {"Description": req["Description"]} if req.get("Description") else {}
-    document |= {"Tags": merge_tags([], req["Tags"])} if req.get("Tags") else {}
+    document |= {"Tags": _merged([], req["Tags"])} if req.get("Tags") else {}
     with ctx.ports.store.transaction() as tx:
         try:
             tx.records.create(Record(Key(ctx.account, "", "iam", "policy", document["Arn"]), document))
@@ -231,11 +231,18 @@ def delete_policy_version(ctx: Ctx, req: dict[str, Any]) -> None:
 # ---------------------------------------------------------------- tags
 
 
+def _merged(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Managed policies alone tell tag keys apart by case."""
+    if len({tag["Key"] for tag in new}) < len(new):
+        raise AwsError("InvalidInput", "Duplicate tag keys found.", status=400)
+    return join_tags(old, new, str)
+
+
 @operation("iam", "TagPolicy")
 def tag_policy(ctx: Ctx, req: dict[str, Any]) -> None:
     with ctx.ports.store.transaction() as tx:
         record = _own(tx, ctx, req["PolicyArn"])
-        record.document["Tags"] = merge_tags(record.document.get("Tags", []), req["Tags"])
+        record.document["Tags"] = _merged(record.document.get("Tags", []), req["Tags"])
         tx.records.save(record)
 
 
@@ -243,12 +250,12 @@ def tag_policy(ctx: Ctx, req: dict[str, Any]) -> None:
 def untag_policy(ctx: Ctx, req: dict[str, Any]) -> None:
     with ctx.ports.store.transaction() as tx:
         record = _own(tx, ctx, req["PolicyArn"])
-        gone = {key.lower() for key in req["TagKeys"]}
-        record.document["Tags"] = [t for t in record.document.get("Tags", []) if t["Key"].lower() not in gone]
+        record.document["Tags"] = [t for t in record.document.get("Tags", []) if t["Key"] not in req["TagKeys"]]
         tx.records.save(record)
 
 
 @operation("iam", "ListPolicyTags")
 def list_policy_tags(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
-        return tags_page(find_policy(tx, ctx, req["PolicyArn"]).get("Tags", []), req)
+        tags = find_policy(tx, ctx, req["PolicyArn"]).get("Tags", [])
+    return tags_page(sorted(tags, key=lambda tag: str(tag["Key"])), req)

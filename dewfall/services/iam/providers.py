@@ -16,7 +16,7 @@ CLIENTS_LIMIT = 100
 THUMBPRINTS_LIMIT = 5
 KINDS = {
     "oidc-provider": ("OpenIDConnectProvider", "OpenIDConnectProviderArn", "OpenIDConnect Provider not found for arn {}"),
-    "saml-provider": ("SAMLProvider", "SAMLProviderArn", "SAMLProvider {} does not exist."),
+    "saml-provider": ("SAMLProvider", "SAMLProviderArn", "Manifest not found for arn {}"),
 }
 
 
@@ -34,7 +34,7 @@ def _create(ctx: Ctx, kind: str, arn: str, document: dict[str, Any], req: dict[s
         try:
             tx.records.create(Record(Key(ctx.account, "", "iam", kind, arn), whole))
         except AlreadyExists:
-            message = f"Provider with url {document['Url']} already exists." if "Url" in document else "SAMLProvider already exists"
+            message = f"Provider with url {req['Url']} already exists." if "Url" in document else "SAMLProvider already exists"
             raise AwsError("EntityAlreadyExists", message, status=409) from None
     return {KINDS[kind][1]: arn} | ({"Tags": tags} if tags else {})
 
@@ -107,6 +107,7 @@ def remove_client_id_from_open_id_connect_provider(ctx: Ctx, req: dict[str, Any]
 @operation("iam", "CreateSAMLProvider", records=True)
 def create_saml_provider(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     document = {"SAMLMetadataDocument": req["SAMLMetadataDocument"], "SAMLProviderUUID": f"SAMLSP{new_id(14)}"}
+    document |= {"AssertionEncryptionMode": req.get("AssertionEncryptionMode") or "Allowed", "PrivateKeyList": []}
     document["ValidUntil"] = ctx.now().replace(microsecond=0) + timedelta(days=36500)
     return _create(ctx, "saml-provider", f"arn:{ctx.partition}:iam::{ctx.account}:saml-provider/{req['Name']}", document, req)
 
@@ -129,8 +130,7 @@ def list_saml_providers(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 def update_saml_provider(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.transaction() as tx:
         record = _find(tx, ctx, "saml-provider", req["SAMLProviderArn"])
-        if req.get("SAMLMetadataDocument"):
-            record.document["SAMLMetadataDocument"] = req["SAMLMetadataDocument"]
+        record.document |= {member: req[member] for member in ("SAMLMetadataDocument", "AssertionEncryptionMode") if req.get(member)}
         tx.records.save(record)
     return {"SAMLProviderArn": req["SAMLProviderArn"]}
 

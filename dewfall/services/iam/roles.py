@@ -30,7 +30,8 @@ def create_role(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         message = "Path name cannot start with '/aws-service-role/'. It is reserved for service-linked roles."
         raise AwsError("InvalidInput", message, status=400)
     with ctx.ports.store.transaction() as tx:
-        return {"Role": shown(create(tx, ctx, "role", req, more | boundary(tx, ctx, req.get("PermissionsBoundary"))))}
+        made = create(tx, ctx, "role", req, more | boundary(tx, ctx, req.get("PermissionsBoundary")))
+    return {"Role": shown({k: v for k, v in made.items() if k not in ("Description", "MaxSessionDuration")})}  # which GetRole tells
 
 
 @operation("iam", "GetRole")
@@ -61,7 +62,8 @@ def update_role(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 @operation("iam", "UpdateRoleDescription")
 def update_role_description(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     update_role(ctx, req)
-    return get_role(ctx, req)
+    role: dict[str, Any] = get_role(ctx, req)["Role"]
+    return {"Role": {k: v for k, v in role.items() if k not in ("RoleLastUsed", "MaxSessionDuration")}}
 
 
 @operation("iam", "UpdateAssumeRolePolicy")
