@@ -20,6 +20,18 @@ def matches(document: dict[str, Any], expression: dict[str, Any]) -> bool:
     return any(verdicts) if expression.get("Operator") == "Or" else all(verdicts)
 
 
+def asked_names(expression: dict[str, Any]) -> Iterator[str]:
+    """The names of all the properties that an expression asks for.
+
+    >>> list(asked_names({"Filters": [{"Name": "A.b"}], "SubExpressions": [{"NestedFilters": [{"NestedPropertyName": "C", "Filters": []}]}]}))
+    ['A.b', 'C']
+    """
+    yield from (item["Name"] for item in expression.get("Filters", ()))
+    yield from (item["NestedPropertyName"] for item in expression.get("NestedFilters", ()))
+    for part in expression.get("SubExpressions", ()):
+        yield from asked_names(part)
+
+
 def values_at(value: Any, path: list[str]) -> Iterator[Any]:
     """Every value at a property path: lists are entered, keys may themselves hold dots, metrics and tags go by their names."""
     if not path:

@@ -84,6 +84,15 @@ def test_what_is_associated_cannot_be_deleted(sagemaker: Any) -> None:
     sagemaker.delete_experiment(ExperimentName="Tides")
 
 
+def test_only_a_trial_that_is_there_gets_components(sagemaker: Any) -> None:
+    arn = "arn:aws:sagemaker:us-east-1:000000000000:experiment-trial/none"
+    for call in (sagemaker.associate_trial_component, sagemaker.disassociate_trial_component):
+        with pytest.raises(ClientError, match=rf"ResourceNotFound.*Trial '{arn}' does not exist."):
+            call(TrialComponentName="none", TrialName="None")
+        with pytest.raises(ClientError, match=r"ResourceNotFound.*Trial Component 'none' does not exist."):
+            call(TrialComponentName="none", TrialName="Spring")
+
+
 def test_parameters_are_merged_and_removed(sagemaker: Any) -> None:
     sagemaker.update_trial_component(TrialComponentName="Fit", Parameters={"n": {"StringValue": "ten"}}, ParametersToRemove=["eta"])
     assert sagemaker.describe_trial_component(TrialComponentName="Fit")["Parameters"] == {"n": {"StringValue": "ten"}}
@@ -96,6 +105,20 @@ def test_search_goes_by_parent_trial(sagemaker: Any) -> None:
     ]
     found = sagemaker.search(Resource="ExperimentTrialComponent", SearchExpression={"Filters": filters})
     assert [result["TrialComponent"]["TrialComponentName"] for result in found["Results"]] == ["Fit"]
+
+
+@pytest.mark.parametrize("name", ["Tags.team", "metrics.loss.max", "Parents.ExperimentName", "displayName"])
+def test_search_knows_a_property_that_nothing_has(sagemaker: Any, name: str) -> None:
+    filters = [{"Name": name, "Operator": "Equals", "Value": "none"}]
+    assert sagemaker.search(Resource="ExperimentTrialComponent", SearchExpression={"SubExpressions": [{"Filters": filters}]})["Results"] == []
+
+
+def test_search_refuses_a_property_that_there_is_not(sagemaker: Any) -> None:
+    filters = [{"Name": "ExperimentName", "Operator": "Equals", "Value": "Tides"}]
+    for expression in ({"Filters": filters}, {"SubExpressions": [{"Filters": filters}]}):
+        with pytest.raises(ClientError, match=r"ValidationException.*Unknown property name: ExperimentName$"):
+            sagemaker.search(Resource="ExperimentTrialComponent", SearchExpression=expression)
+    assert len(sagemaker.search(Resource="Experiment", SearchExpression={"Filters": filters})["Results"]) == 1
 
 
 def test_search_shows_a_trial_with_its_components(sagemaker: Any) -> None:

@@ -26,6 +26,7 @@ def add_association(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.transaction() as tx:
         for member in ("SourceArn", "DestinationArn"):
             need(ctx, tx, req[member])
+        _check_ends(req["SourceArn"], req["DestinationArn"])
         if not put(ctx, tx, req["SourceArn"], req["DestinationArn"], req.get("AssociationType", "AssociatedWith")):
             raise validation(f"Association between '{req['SourceArn']}' and '{req['DestinationArn']}' already exists.")
     return {member: req[member] for member in ("SourceArn", "DestinationArn")}
@@ -197,6 +198,14 @@ def type_of(arn: str, document: dict[str, Any]) -> str:
     """An entity's own type: Model, DataSet, Endpoint, SageMakerTrainingJob …"""
     kind = LINEAGE_TYPES[arn.rpartition(":")[2].partition("/")[0]]
     return str(document.get(f"{kind}Type") or document.get("Source", {}).get("SourceType", ""))
+
+
+def _check_ends(source: str, destination: str) -> None:
+    """Raise the error for ends that cannot be associated: what AWS documents, and an entity with itself."""
+    if source == destination:
+        raise validation(f"The source and the destination of an association must not be the same: '{source}'.")
+    if all(arn.rpartition(":")[2].startswith("experiment") for arn in (source, destination)):
+        raise validation("Associations cannot be created between two experiment entities.")
 
 
 def _summary(ctx: Ctx, tx: Tx, document: dict[str, Any]) -> dict[str, Any]:

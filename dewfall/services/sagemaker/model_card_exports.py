@@ -65,7 +65,8 @@ def describe_model_card_export_job(ctx: Ctx, req: dict[str, Any]) -> dict[str, A
 @operation("sagemaker", "ListModelCardExportJobs")
 def list_model_card_export_jobs(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
-        records = tx.records.list(ctx.account, ctx.region, "sagemaker", KIND, parent=req["ModelCardName"].rsplit("/", 1)[-1])
+        card = model_cards.load(ctx, tx, req["ModelCardName"]).key.name
+        records = tx.records.list(ctx.account, ctx.region, "sagemaker", KIND, parent=card)
     wanted = [record for record in records if _fits(record.document, req)]
     by = {"Name": "ModelCardExportJobName", "Status": "Status"}.get(req.get("SortBy", ""), "CreatedAt")
     wanted.sort(key=lambda record: (record.document[by], record.key.name), reverse=req.get("SortOrder", "Descending") == "Descending")

@@ -22,7 +22,7 @@ def create_model_card(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     check_content(req["Content"])
     with ctx.ports.store.transaction() as tx:
         if tx.records.get(card_key(ctx, name)) is not None:
-            raise AwsError("ConflictException", f"Model card with name {name} already exists.")
+            raise AwsError("ConflictException", f"Modelcard {name} already exists")
         document: dict[str, Any] = {
             member: req[member] for member in ("ModelCardName", "Content", "ModelCardStatus", "SecurityConfig") if member in req
         }
@@ -44,6 +44,8 @@ def update_model_card(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.transaction() as tx:
         record = load(ctx, tx, req["ModelCardName"])
         document = record.document
+        if not {"Content", "ModelCardStatus"} & set(req):  # nothing is changed
+            return {"ModelCardArn": document["ModelCardArn"]}
         if document["ModelCardStatus"] == "Archived" and req.get("ModelCardStatus", "Archived") == "Archived":
             raise validation("An archived model card cannot be changed: set ModelCardStatus to another value.")
         document |= {member: req[member] for member in ("Content", "ModelCardStatus") if member in req}
@@ -101,7 +103,7 @@ def load(ctx: Ctx, tx: Tx, name: str) -> Record:
     """A card by name or ARN; AWS's error when there is none."""
     record = tx.records.get(card_key(ctx, name.rsplit("/", 1)[-1]))
     if record is None:
-        raise AwsError("ResourceNotFound", f"Model card {name} does not exist.")
+        raise AwsError("ResourceNotFound", f"Modelcard {name} does not exist.")
     return record
 
 
@@ -112,7 +114,7 @@ def load_version(ctx: Ctx, tx: Tx, name: str, version: int | None) -> Record:
         return record
     found = tx.records.get(version_key(ctx, record.key.name, version))
     if found is None:
-        raise AwsError("ResourceNotFound", f"Model card {name} has no version {version}.")
+        raise AwsError("ResourceNotFound", f"Modelcard with name {record.key.name} and version: {version} does not exist")
     return found
 
 
@@ -151,4 +153,4 @@ def _fits(record: Record, req: dict[str, Any]) -> bool:
 
 
 def _is_descending(req: dict[str, Any]) -> bool:
-    return str(req.get("SortOrder", "Descending")) == "Descending"
+    return str(req.get("SortOrder", "Ascending")) == "Descending"

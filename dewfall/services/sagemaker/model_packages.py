@@ -218,7 +218,10 @@ def _check(req: dict[str, Any]) -> None:
 
 
 def _create_version(ctx: Ctx, tx: Tx, req: dict[str, Any]) -> str:
-    group = load_group(ctx, tx, req["ModelPackageGroupName"])
+    try:
+        group = load_group(ctx, tx, req["ModelPackageGroupName"])
+    except AwsError:
+        raise validation("Model Package Group does not exist.") from None
     for record in tx.records.list(ctx.account, ctx.region, "sagemaker", KIND, parent=group.key.name):
         if req.get("ClientToken") and record.document.get("_Token") == req["ClientToken"]:
             return str(record.document["ModelPackageArn"])

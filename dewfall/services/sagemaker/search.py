@@ -9,13 +9,15 @@ from typing import Any
 
 from dewfall.context import Ctx
 from dewfall.engine.ports import Record, Tx
-from dewfall.rules.filters import matches, property_names, sort_value
+from dewfall.errors import validation
+from dewfall.rules.filters import asked_names, matches, property_names, sort_value
 from dewfall.services.common import get_tags, page, with_token
 from dewfall.services.registry import operation
 from dewfall.services.sagemaker.algorithms import without_image
 from dewfall.services.sagemaker.experiments import components_of
 from dewfall.services.sagemaker.tuning import shown_now
 from dewfall.services.sagemaker.warm_pools import status_now
+from dewfall.wire.models import operation_model
 
 # Resource → (member of a result, record kind). What is not here has no resources yet, so a search finds none.
 RESOURCES = {
@@ -36,6 +38,8 @@ RESOURCES = {
 }
 # What a trial component may have been made for: type of its source → (member, record kind).
 JOBS = {f"SageMaker{noun}Job": (f"{noun}Job", f"{noun.lower()}-job") for noun in ("Training", "Processing", "Transform")}
+# What can be asked for besides the members that AWS's model gives a resource.
+ALWAYS = {"Tags", "Metrics", "CreationTime", "LastModifiedTime"}
 SUGGESTIONS = 100
 SUMMARY = ("TrialComponentName", "TrialComponentArn", "CreationTime", "CreatedBy")
 
@@ -44,6 +48,7 @@ SUMMARY = ("TrialComponentName", "TrialComponentArn", "CreationTime", "CreatedBy
 def search(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     member, kind = RESOURCES.get(req["Resource"], ("", ""))
     expression = req.get("SearchExpression", {})
+    _check_names(member, expression)
     with ctx.ports.store.reading() as tx:
         records = tx.records.list(ctx.account, ctx.region, "sagemaker", kind) if kind else []
         found = [(record, _entity(ctx, tx, record, member)) for record in records]
@@ -66,6 +71,20 @@ def get_search_suggestions(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         names = {name for record in records for name in property_names(_entity(ctx, tx, record, member))}
     kept = [name for name in sorted(names) if name.lower().startswith(hint)]
     return {"PropertyNameSuggestions": [{"PropertyName": name} for name in kept[:SUGGESTIONS]]}
+
+
+def _check_names(member: str, expression: dict[str, Any]) -> None:
+    """Raise AWS's error for a property that a resource of this kind cannot have; what lies beneath it is not looked at."""
+    model = operation_model("sagemaker", "Search")
+    shape = model.output_shape.members["Results"].member.members.get(member) if model else None
+    if shape is None:
+        return
+    known = {name.lower() for name in ALWAYS | set(shape.members)}
+    if member == "Model":
+        known |= {name.lower() for name in shape.members["Model"].members}
+    for name in asked_names(expression):
+        if name.split(".")[0].lower() not in known:
+            raise validation(f"Unknown property name: {name}")
 
 
 def _entity(ctx: Ctx, tx: Tx, record: Record, member: str) -> dict[str, Any]:

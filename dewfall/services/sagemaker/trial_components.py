@@ -9,10 +9,10 @@ from typing import Any
 
 from dewfall.context import Ctx
 from dewfall.engine.ports import Record, Tx
-from dewfall.errors import validation
+from dewfall.errors import AwsError, validation
 from dewfall.services.common import with_token
 from dewfall.services.registry import operation
-from dewfall.services.sagemaker.experiments import COMPONENT, EXPERIMENT, TRIAL, components_of, create, delete, find, listed, load
+from dewfall.services.sagemaker.experiments import ARNS, COMPONENT, EXPERIMENT, TRIAL, components_of, create, delete, find, listed, load
 from dewfall.services.sagemaker.lineage import group_arn
 from dewfall.services.sagemaker.lineage_tracking import track_job
 
@@ -230,7 +230,12 @@ def _wanted(ctx: Ctx, tx: Tx, req: dict[str, Any]) -> list[Record]:
 
 
 def _pair(ctx: Ctx, tx: Tx, req: dict[str, Any]) -> tuple[Record, Record]:
-    return load(ctx, tx, COMPONENT, req["TrialComponentName"]), load(ctx, tx, TRIAL, req["TrialName"])
+    """A component's record and a trial's. AWS looks for the trial first, and its error has the ARN here."""
+    trial = find(ctx, tx, TRIAL, req["TrialName"])
+    if trial is None:
+        arn = ctx.arn("sagemaker", f"{ARNS[TRIAL]}/{req['TrialName'].lower()}")
+        raise AwsError("ResourceNotFound", f"Trial '{arn}' does not exist.")
+    return load(ctx, tx, COMPONENT, req["TrialComponentName"]), trial
 
 
 def _summary(document: dict[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,17 @@ def test_associations_are_listed_with_what_they_join(dewfall: Server) -> None:
         sagemaker.delete_association(SourceArn=model, DestinationArn=context)
 
 
+def test_what_cannot_be_associated(dewfall: Server) -> None:
+    sagemaker = dewfall.client("sagemaker")
+    data, parts = artifact(sagemaker, "s3://bkt/data"), [sagemaker.create_trial_component(TrialComponentName=name) for name in "ab"]
+    ends = [one["TrialComponentArn"] for one in parts]
+    for pair, said in (((data, data), "must not be the same"), (ends, "cannot be created between two experiment entities")):
+        with pytest.raises(ClientError, match=f"ValidationException.*{said}"):
+            sagemaker.add_association(SourceArn=pair[0], DestinationArn=pair[1])
+    sagemaker.add_association(SourceArn=data, DestinationArn=ends[0])
+    assert len(sagemaker.list_associations()["AssociationSummaries"]) == 1
+
+
 @pytest.mark.parametrize(
     ("start", "direction", "depth", "found"),
     [(1, "Both", 10, [0, 2]), (0, "Descendants", 1, [1]), (0, "Descendants", 10, [1, 2]), (2, "Ascendants", 10, [1, 0]), (0, "Ascendants", 10, [])],

@@ -79,8 +79,32 @@ def test_content_outside_the_schema(dewfall: Server, content: Any, said: str) ->
 
 def test_names_are_taken_once(dewfall: Server) -> None:
     make(dewfall)
-    with pytest.raises(ClientError, match="ConflictException"):
+    with pytest.raises(ClientError, match="ConflictException.*Modelcard card already exists"):
         make(dewfall)
+
+
+def test_a_request_without_a_change_makes_no_version(dewfall: Server) -> None:
+    sagemaker = make(dewfall)
+    assert sagemaker.update_model_card(ModelCardName="card")["ModelCardArn"].endswith("model-card/card")
+    assert sagemaker.describe_model_card(ModelCardName="card")["ModelCardVersion"] == 1
+
+
+def test_cards_and_versions_are_listed_from_the_first_on(dewfall: Server) -> None:
+    sagemaker = make(dewfall, name="one")
+    make(dewfall, name="two").update_model_card(ModelCardName="two", ModelCardStatus="Approved")
+    assert [one["ModelCardName"] for one in sagemaker.list_model_cards()["ModelCardSummaries"]] == ["one", "two"]
+    versions = sagemaker.list_model_card_versions(ModelCardName="two")["ModelCardVersionSummaryList"]
+    assert [one["ModelCardVersion"] for one in versions] == [1, 2]
+
+
+def test_a_card_that_is_missing(dewfall: Server) -> None:
+    sagemaker = make(dewfall)
+    calls: tuple[Any, ...] = (sagemaker.list_model_card_export_jobs, sagemaker.list_model_card_versions, sagemaker.delete_model_card)
+    for call in (*calls, sagemaker.update_model_card, sagemaker.describe_model_card):
+        with pytest.raises(ClientError, match="ResourceNotFound.*Modelcard none does not exist."):
+            call(ModelCardName="none")
+    with pytest.raises(ClientError, match="ResourceNotFound.*Modelcard with name card and version: 3 does not exist"):
+        sagemaker.describe_model_card(ModelCardName="card", ModelCardVersion=3)
 
 
 def exported(dewfall: Server, sagemaker: Any, bucket: str) -> dict[str, Any]:

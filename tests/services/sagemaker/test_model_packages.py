@@ -92,6 +92,8 @@ def test_what_is_missing_is_not_found(hosting: Hosting) -> None:
         "ValidationException",
         f"ModelPackageGroup {GROUP_ARN} does not exist.",
     )
+    made = refused(sagemaker.create_model_package, ModelPackageGroupName="churn", InferenceSpecification=SPECIFICATION)
+    assert made == ("ValidationException", "Model Package Group does not exist.")
     missing = ("ValidationException", f"ModelPackage {ARN}churn/9 does not exist.")
     assert refused(sagemaker.describe_model_package, ModelPackageName=ARN + "churn/9") == missing
     assert refused(sagemaker.update_model_package, ModelPackageArn=ARN + "churn/9", ApprovalDescription="x") == missing
