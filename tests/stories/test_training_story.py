@@ -195,6 +195,11 @@ def test_a_prefix_without_objects_is_refused(dewfall: Server, train: Train) -> N
         train(HELLO, InputDataConfig=[channel("train", "nothing/")])
 
 
+def test_checkpoints_have_an_absolute_path(dewfall: Server, train: Train) -> None:
+    with pytest.raises(ClientError, match=r"ValidationException.*LocalPath 'checkpoints' of CheckpointConfig is not valid"):
+        train(HELLO, CheckpointConfig={"S3Uri": f"s3://{BUCKET}/kept", "LocalPath": "checkpoints"})
+
+
 @pytest.mark.parametrize(
     ("counts", "is_spot", "limit"),
     [

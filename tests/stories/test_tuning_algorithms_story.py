@@ -60,6 +60,12 @@ def test_values_beyond_the_algorithm_are_refused(dewfall: Server) -> None:
         tune(dewfall, XGBOOST, ("Maximize", "validation:auc"), continuous("eta", "0.1", "2"), XGBOOST_STATIC)
 
 
+@pytest.mark.parametrize(("name", "value"), [("max_depth", "deep"), ("subsample", "1.5"), ("booster", "rocket"), ("num_round", "0")])
+def test_static_values_beyond_the_algorithm_are_refused(dewfall: Server, name: str, value: str) -> None:
+    with pytest.raises(ClientError, match=rf"ValidationException.*The static hyperparameter, \[{name}\], isn't valid: .*{value}"):
+        tune(dewfall, XGBOOST, ("Maximize", "validation:auc"), continuous("eta", "0.1", "1"), XGBOOST_STATIC | {name: value})
+
+
 def test_an_objective_that_the_algorithm_lacks_is_refused(dewfall: Server) -> None:
     with pytest.raises(ClientError, match=r"\[validation:luck\], isn't valid for the"):
         tune(dewfall, XGBOOST, ("Maximize", "validation:luck"), continuous("eta", "0.1", "1"), XGBOOST_STATIC)

@@ -227,6 +227,11 @@ def test_several_definitions_take_turns(dewfall: Server, tune: Tune) -> None:
     ]
     sagemaker = dewfall.client("sagemaker")
     tune(jobs=1)
+    other = {**many[1], "TuningObjective": {"Type": "Maximize", "MetricName": "loss"}}
+    with pytest.raises(ClientError, match=r"ValidationException.*TuningObjective must be the same in all training job definitions"):
+        sagemaker.create_hyper_parameter_tuning_job(
+            HyperParameterTuningJobName="many", HyperParameterTuningJobConfig=config, TrainingJobDefinitions=[many[0], other]
+        )
     sagemaker.create_hyper_parameter_tuning_job(HyperParameterTuningJobName="many", HyperParameterTuningJobConfig=config, TrainingJobDefinitions=many)
     finished(dewfall, "many")
     assert [(one["TrainingJobDefinitionName"], *one["TunedHyperParameters"]) for one in trials(dewfall, "many")] == [

@@ -85,12 +85,15 @@ def whole_numbers(name: str, text: str | None) -> list[int]:
         raise UserError(f"{name} must be whole numbers with commas between them, such as 10,20; it is {text!r}.") from None
 
 
-def train_table(*, label_size: int, feature_dim: int | str | None, default: str = RECORDIO) -> Table:
-    """The rows of channel `train`, dense."""
+def train_table(*, label_size: int, feature_dim: int | str | None, default: str = RECORDIO, batch: int = 1) -> Table:
+    """The rows of channel `train`, dense. Each host must have a whole batch of them, where the algorithm trains on whole ones only."""
     channels = contract.channels()
     if "train" not in channels:
         raise UserError(NO_TRAIN)
-    return gathered(dense_table(channels["train"], label_size=label_size, feature_dim=feature_dim, default=default), channels["train"])
+    table = dense_table(channels["train"], label_size=label_size, feature_dim=feature_dim, default=default)
+    if table.rows < batch:
+        raise UserError(NO_DATA)
+    return gathered(table, channels["train"])
 
 
 def other_table(name: str, *, label_size: int, feature_dim: int | str | None, default: str = RECORDIO) -> Table | None:

@@ -70,7 +70,7 @@ def train() -> None:
     given = algorithm.settings("linear-learner")
     given["loss"] = _loss(given)
     host = cluster().current_host
-    table = algorithm.train_table(label_size=1, feature_dim=given["feature_dim"])
+    table = algorithm.train_table(label_size=1, feature_dim=given["feature_dim"], batch=given["mini_batch_size"])
     width = table.features.shape[1]
     labels = _labels(algorithm.labels_of(table, "train"), given)
     sets: dict[str, tuple[Rows, Labels]] = {"train": (table.features, labels)}

@@ -19,7 +19,7 @@ def train() -> None:
     given = algorithm.settings("pca")
     host = cluster().current_host
     begin = time.monotonic()
-    table = algorithm.train_table(label_size=0, feature_dim=given["feature_dim"])
+    table = algorithm.train_table(label_size=0, feature_dim=given["feature_dim"], batch=given["mini_batch_size"])
     if given["num_components"] > given["feature_dim"]:
         raise UserError(f"num_components, {given['num_components']}, is greater than feature_dim, {given['feature_dim']}.")
     try:

@@ -49,6 +49,9 @@ def check_request(ctx: Ctx, req: dict[str, Any]) -> None:
     check_warm_pool(req)
     _check_stopping(req)
     check_channels(ctx, req)
+    local = req.get("CheckpointConfig", {}).get("LocalPath")
+    if local and not local.startswith("/"):
+        raise validation(f"The LocalPath '{local}' of CheckpointConfig is not valid. It must be an absolute path.")
     for member, uri in _output_uris(req):
         if not S3_URI.match(uri):
             raise validation(f"The S3 URI '{uri}' of {member} is not valid. It must have the form s3://bucket/prefix.")

@@ -13,7 +13,7 @@ from dewfall.services.sagemaker.algorithms import with_algorithm
 from dewfall.services.sagemaker.quotas import PARALLEL_TRIALS, RANDOM_TRIALS, TRIALS, check_quota
 from dewfall.services.sagemaker.training import check_training_job
 from dewfall.services.sagemaker.training_logs import definitions
-from dewfall.services.sagemaker.tuning_ranges import check_ranges, ranges_of
+from dewfall.services.sagemaker.tuning_ranges import check_ranges, check_static, ranges_of
 from dewfall.services.sagemaker.tuning_status import FINAL, OBJECTIVE, definitions_of, hyperband_resources, job_key
 from dewfall.services.sagemaker.tuning_trials import trial_request
 
@@ -45,6 +45,8 @@ def _check_many(config: dict[str, Any], wanted: list[dict[str, Any]]) -> None:
     if config.get("ParameterRanges") or config.get("HyperParameterTuningJobObjective"):
         message = "ParameterRanges and HyperParameterTuningJobObjective cannot be specified in HyperParameterTuningJobConfig with "
         raise validation(message + "TrainingJobDefinitions. Specify HyperParameterRanges and TuningObjective in each definition.")
+    if len({definition["TuningObjective"]["Type"] for definition in wanted if definition.get("TuningObjective")}) > 1:
+        raise validation("The Type of TuningObjective must be the same in all training job definitions: their training jobs are compared.")
 
 
 def _check_definition(ctx: Ctx, req: dict[str, Any], definition: dict[str, Any]) -> None:
@@ -59,6 +61,7 @@ def _check_definition(ctx: Ctx, req: dict[str, Any], definition: dict[str, Any])
             raise not_built("Autotune of scripts without parameter ranges or AutoParameters")
         raise validation("At least one hyperparameter range must be specified.")
     check_ranges(definition, ranges)
+    check_static(definition)
     _check_resources(definition)
     trial = with_algorithm(ctx, trial_request(req, definition, 1, {one.name: "" for one in ranges}, "check"))
     check_training_job(ctx, trial)

@@ -67,6 +67,19 @@ def check_ranges(definition: dict[str, Any], ranges: list[Range]) -> None:
             _check_tunable(definition, specifications, one)
 
 
+def check_static(definition: dict[str, Any]) -> None:
+    """Raise the AwsError that answers a static value which the built-in algorithm does not take; every trial would fail of it."""
+    from dewfall.images.catalog.hyperparameters import START, parse
+
+    specifications = _specifications(definition)
+    for name, text in definition.get("StaticHyperParameters", {}).items():
+        try:
+            if name in specifications:
+                parse(specifications[name], text)
+        except ValueError as error:
+            raise validation(f"The static hyperparameter, [{name}], isn't valid: {str(error).removeprefix(START)}.") from None
+
+
 def _check_tunable(definition: dict[str, Any], specifications: Mapping[str, dict[str, Any]], one: Range) -> None:
     from dewfall.images.catalog.hyperparameters import START, parse
 

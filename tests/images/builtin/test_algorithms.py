@@ -23,6 +23,7 @@ Find = Callable[[str], Path]
 RNG = np.random.default_rng(2)
 ROWS = RNG.normal(size=(400, 3)).astype(np.float32)
 SIDES = (ROWS @ [2.0, -1.0, 0.5] > 0).astype(np.float32)
+CLASSIFIER = {"predictor_type": "binary_classifier", "mini_batch_size": "400"}
 
 
 def served(module: Any, opt_ml: OptMl, answer: str = "predictions") -> ModelHandler:
@@ -129,11 +130,25 @@ def test_random_cut_forest_finds_the_odd_ones(opt_ml: OptMl, capsys: pytest.Capt
     assert scores[1]["score"] > 2 * scores[0]["score"]
 
 
+@pytest.mark.parametrize(
+    ("trained", "given"),
+    [
+        (linear_learner, {"predictor_type": "binary_classifier"}),  # its batches have 1,000 rows unless it is told otherwise
+        (linear_learner, {"predictor_type": "regressor", "mini_batch_size": "401"}),
+        (pca, {"num_components": "2", "feature_dim": "3", "mini_batch_size": "401"}),
+    ],
+)
+def test_a_batch_of_more_rows_than_there_are_is_refused(opt_ml: OptMl, trained: Any, given: dict[str, str]) -> None:
+    opt_ml.write(given, {"train": write_matrix(ROWS, SIDES)}, RECORDIO)
+    with pytest.raises(UserError, match="the mini-batch size is too high"):
+        trained.train()
+
+
 def test_linear_learner_classifies_as_well_as_logistic_regression(opt_ml: OptMl, capsys: pytest.CaptureFixture[str]) -> None:
     from sklearn.linear_model import LogisticRegression
 
     noisy = np.where(RNG.random(400) < 0.05, 1 - SIDES, SIDES)
-    opt_ml.write({"predictor_type": "binary_classifier"}, {"train": write_matrix(ROWS, noisy), "validation": write_matrix(ROWS, noisy)}, RECORDIO)
+    opt_ml.write(CLASSIFIER, {"train": write_matrix(ROWS, noisy), "validation": write_matrix(ROWS, noisy)}, RECORDIO)
     linear_learner.train()
     out = capsys.readouterr().out
     accuracy = float(re.findall(r"#quality_metric: host=\S+, validation binary_classification_accuracy <score>=(\S+)", out)[0])
@@ -159,7 +174,9 @@ def test_linear_learner_regression_matches_least_squares(opt_ml: OptMl, shared_d
 
 def test_linear_learner_tells_classes_apart(opt_ml: OptMl, shared_data: Find) -> None:
     rows, labels = iris(shared_data)
-    opt_ml.write({"predictor_type": "multiclass_classifier", "num_classes": "3"}, {"train": write_matrix(rows, labels)}, RECORDIO)
+    opt_ml.write(
+        {"predictor_type": "multiclass_classifier", "num_classes": "3", "mini_batch_size": "150"}, {"train": write_matrix(rows, labels)}, RECORDIO
+    )
     linear_learner.train()
     answer = asked(served(linear_learner, opt_ml), rows)["predictions"]
     assert np.mean([one["predicted_label"] for one in answer] == labels) > 0.95
@@ -169,7 +186,7 @@ def test_linear_learner_tells_classes_apart(opt_ml: OptMl, shared_data: Find) ->
 @pytest.mark.parametrize("loss", ["absolute_loss", "huber_loss", "quantile_loss", "eps_insensitive_squared_loss", "eps_insensitive_absolute_loss"])
 def test_every_loss_of_regression_learns(opt_ml: OptMl, loss: str) -> None:
     target = ROWS @ [2.0, -1.0, 0.5] + 7
-    opt_ml.write({"predictor_type": "regressor", "loss": loss}, {"train": write_matrix(ROWS, target)}, RECORDIO)
+    opt_ml.write({"predictor_type": "regressor", "loss": loss, "mini_batch_size": "400"}, {"train": write_matrix(ROWS, target)}, RECORDIO)
     linear_learner.train()
     found = np.array([one["score"] for one in asked(served(linear_learner, opt_ml), ROWS)["predictions"]])
     assert np.abs(found - target).mean() < 0.1
@@ -178,7 +195,7 @@ def test_every_loss_of_regression_learns(opt_ml: OptMl, loss: str) -> None:
 def test_recall_is_kept_when_precision_is_sought(opt_ml: OptMl, capsys: pytest.CaptureFixture[str]) -> None:
     noisy = np.where(RNG.random(400) < 0.2, 1 - SIDES, SIDES)
     given = {
-        "predictor_type": "binary_classifier",
+        **CLASSIFIER,
         "binary_classifier_model_selection_criteria": "precision_at_target_recall",
         "target_recall": "0.9",
     }
@@ -227,13 +244,14 @@ def test_customers_errors(opt_ml: OptMl, given: dict[str, str], message: str) ->
     ],
 )
 def test_settings_of_the_linear_learner_take_effect_and_learn(opt_ml: OptMl, given: dict[str, str]) -> None:
-    opt_ml.write({"predictor_type": "binary_classifier"} | given, {"train": write_matrix(ROWS, SIDES)}, RECORDIO)
+    opt_ml.write(CLASSIFIER | given, {"train": write_matrix(ROWS, SIDES)}, RECORDIO)
     linear_learner.train()
     answer = asked(served(linear_learner, opt_ml), ROWS)["predictions"]
     assert np.mean([one["predicted_label"] == side for one, side in zip(answer, SIDES, strict=True)]) > 0.93
 
 
 def test_without_bias_the_line_goes_through_the_origin(opt_ml: OptMl) -> None:
-    opt_ml.write({"predictor_type": "regressor", "use_bias": "false"}, {"train": write_matrix(ROWS + 1, ROWS @ [2.0, -1.0, 0.5] + 1.5)}, RECORDIO)
+    given = {"predictor_type": "regressor", "use_bias": "false", "mini_batch_size": "400"}
+    opt_ml.write(given, {"train": write_matrix(ROWS + 1, ROWS @ [2.0, -1.0, 0.5] + 1.5)}, RECORDIO)
     linear_learner.train()
     assert asked(served(linear_learner, opt_ml), np.zeros((1, 3)))["predictions"][0]["score"] == 0

@@ -79,7 +79,7 @@ def test_content_outside_the_schema(dewfall: Server, content: Any, said: str) ->
 
 def test_names_are_taken_once(dewfall: Server) -> None:
     make(dewfall)
-    with pytest.raises(ClientError, match="ConflictException.*Modelcard card already exists"):
+    with pytest.raises(ClientError, match=r"ConflictException.*Modelcard card already exists"):
         make(dewfall)
 
 
@@ -101,9 +101,9 @@ def test_a_card_that_is_missing(dewfall: Server) -> None:
     sagemaker = make(dewfall)
     calls: tuple[Any, ...] = (sagemaker.list_model_card_export_jobs, sagemaker.list_model_card_versions, sagemaker.delete_model_card)
     for call in (*calls, sagemaker.update_model_card, sagemaker.describe_model_card):
-        with pytest.raises(ClientError, match="ResourceNotFound.*Modelcard none does not exist."):
+        with pytest.raises(ClientError, match=r"ResourceNotFound.*Modelcard none does not exist."):
             call(ModelCardName="none")
-    with pytest.raises(ClientError, match="ResourceNotFound.*Modelcard with name card and version: 3 does not exist"):
+    with pytest.raises(ClientError, match=r"ResourceNotFound.*Modelcard with name card and version: 3 does not exist"):
         sagemaker.describe_model_card(ModelCardName="card", ModelCardVersion=3)
 
 
