@@ -126,8 +126,9 @@ def describe_alarms_for_metric(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 @operation("cloudwatch", "DeleteAlarms")
 def delete_alarms(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.transaction() as tx:
-        for name in req["AlarmNames"]:
-            record = tx.records.get(alarm_key(ctx, name))
+        going = {name: tx.records.get(alarm_key(ctx, name)) for name in req["AlarmNames"]}
+        _check_parents(ctx, tx, [record for record in going.values() if record is not None])
+        for name, record in going.items():
             if record is not None:
                 tx.records.delete(record.key)
                 drop_tags(tx, ctx, record.document["AlarmArn"])
@@ -135,6 +136,16 @@ def delete_alarms(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
                 note(ctx, tx, record.document, "ConfigurationUpdate", f'Alarm "{name}" deleted', data)
                 tell_configuration(ctx, tx, record.document, "delete")
     return {}
+
+
+def _check_parents(ctx: Ctx, tx: Tx, going: list[Record]) -> None:
+    """Refuse to delete what a composite alarm that stays looks at."""
+    keys = {record.key for record in going}
+    known = tx.records.list(ctx.account, ctx.region, "cloudwatch", "alarm")
+    staying = [record for record in known if record.document["AlarmType"] == "CompositeAlarm" and record.key not in keys]
+    for record in going:
+        if any(_looks_at(parent, record) for parent in staying):
+            raise invalid(f"Cannot delete {record.key.name} as there are composite alarm(s) depending on it.")
 
 
 @operation("cloudwatch", "EnableAlarmActions")

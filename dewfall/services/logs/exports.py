@@ -55,8 +55,6 @@ def describe_export_tasks(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         records = tx.records.list(ctx.account, ctx.region, "logs", "export-task")
     if req.get("taskId"):
         records = [record for record in records if record.key.name == req["taskId"]]
-        if not records:
-            raise not_found("export task")
     chosen = [record for record in records if req.get("statusCode") in (None, record.status)]
     newest_first = sorted(chosen, key=lambda r: int(r.document["executionInfo"]["creationTime"]), reverse=True)
     shown, token = page_of(newest_first, req, lambda record: record.key.name)

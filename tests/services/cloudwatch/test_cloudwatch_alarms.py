@@ -167,6 +167,7 @@ def test_an_alarm_over_mathematics(ctx: Ctx) -> None:
 
 def test_a_composite_alarm_follows_in_the_same_tick(ctx: Ctx) -> None:
     put_alarm(ctx, EvaluationPeriods=1)
+    put_alarm(ctx, AlarmName="other", MetricName="cold")
     composites.put_composite_alarm(ctx, {"AlarmName": "all", "AlarmRule": "ALARM(hot) AND NOT ALARM(other)"})
     evaluation.tick(ctx)
     assert state(ctx, "all")["StateReason"].endswith(":alarm:all was created and its alarm rule evaluates to OK")
@@ -194,12 +195,22 @@ def test_a_composite_alarm_set_by_hand_stays_until_one_of_its_alarms_changes(ctx
 
 def test_composite_alarms_over_composite_alarms(ctx: Ctx) -> None:
     put_alarm(ctx, EvaluationPeriods=1)
-    for name, rule in (("a-outer", "ALARM(b-inner)"), ("b-inner", "ALARM(hot)")):
+    for name, rule in (("b-inner", "ALARM(hot)"), ("a-outer", "ALARM(b-inner)")):
         composites.put_composite_alarm(ctx, {"AlarmName": name, "AlarmRule": rule})
     measure(ctx, 1, 70.0)
     for _ in range(2):
         evaluation.tick(ctx)
     assert state(ctx, "a-outer")["StateValue"] == "ALARM"
+
+
+def test_a_composite_alarm_holds_on_to_its_alarms(ctx: Ctx) -> None:
+    with pytest.raises(AwsError, match=r"as alarms \[hot\] in the alarm rule do not exist"):
+        composites.put_composite_alarm(ctx, {"AlarmName": "all", "AlarmRule": "ALARM(hot)"})
+    put_alarm(ctx)
+    composites.put_composite_alarm(ctx, {"AlarmName": "all", "AlarmRule": "ALARM(hot)"})
+    with pytest.raises(AwsError, match=r"^ValidationError: Cannot delete hot as there are composite alarm\(s\) depending on it.$"):
+        alarms.delete_alarms(ctx, {"AlarmNames": ["hot"]})
+    alarms.delete_alarms(ctx, {"AlarmNames": ["hot", "all"]})
 
 
 def suppressed(ctx: Ctx) -> None:

@@ -67,6 +67,7 @@ def test_what_is_refused(logs: Any) -> None:
         logs.create_export_task(logGroupName="g", **(request | {"destination": "none"}))
     with pytest.raises(ClientError, match="The specified log group does not exist"):
         logs.create_export_task(logGroupName="none", **request)
+    assert logs.describe_export_tasks(taskId="none")["exportTasks"] == []
     with pytest.raises(ClientError, match="The specified export task does not exist"):
         logs.cancel_export_task(taskId="none")
     task = export(logs, HOUR)
