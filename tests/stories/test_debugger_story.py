@@ -59,6 +59,12 @@ def keys(dewfall: Server, prefix: str) -> list[str]:
     return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
 
 
+def test_a_rule_without_an_instance_of_its_own_is_told_a_volume_of_none(dewfall: Server) -> None:
+    boost(dewfall, "told", "0.1", "1", rule("LossNotDecreasing"), {**rule("TreeDepth"), "InstanceType": "ml.m5.large", "VolumeSizeInGB": 30})
+    rules = dewfall.client("sagemaker").describe_training_job(TrainingJobName="told")["DebugRuleConfigurations"]
+    assert [one["VolumeSizeInGB"] for one in rules] == [0, 30]
+
+
 def test_rules_say_what_they_have_found(dewfall: Server) -> None:
     boost(dewfall, "flat", "0", "30", rule("LossNotDecreasing"), rule("CreateXgboostReport"))
     found = evaluated(dewfall, "flat")

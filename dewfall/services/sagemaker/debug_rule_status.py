@@ -53,7 +53,7 @@ def add_rules(document: dict[str, Any], req: dict[str, Any], at: datetime) -> No
             known = document.setdefault(watch.configurations, [])
             if any(one["RuleConfigurationName"] == rule["RuleConfigurationName"] for one in known):
                 raise validation(f"RuleConfigurationName {rule['RuleConfigurationName']} in {watch.configurations} is not unique.")
-            known.append(rule)
+            known.append({"VolumeSizeInGB": 0, **rule})  # AWS tells 0 where the rule has the instance that AWS chooses
             document.setdefault(watch.statuses, []).append(_first_status(rule, watch, at))
 
 
