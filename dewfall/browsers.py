@@ -14,6 +14,7 @@ from dewfall.bodies import StagedBody
 from dewfall.context import Caller
 from dewfall.errors import AwsError
 from dewfall.wire.bindings import staged
+from dewfall.wire.credentials import unknown_key
 from dewfall.wire.messages import Request, Response
 from dewfall.wire.route import Match, bucket_of_host
 
@@ -55,7 +56,7 @@ def cors_headers(store: Store, request: Request) -> list[tuple[str, str]]:
 
 def answer_form(dispatcher: Dispatcher, request: Request, match: Match) -> Response:
     """Store a form upload; where signatures are enforced, its policy must be signed."""
-    from dewfall.services.s3.post import post_object, read_form
+    from dewfall.services.s3.post import check_signed, post_object, read_form
 
     body: StagedBody = staged(request.body)
     match.service = "s3"
@@ -65,6 +66,7 @@ def answer_form(dispatcher: Dispatcher, request: Request, match: Match) -> Respo
         match.access_key = access_key or match.access_key
         enforced = dispatcher.settings.auth == "enforce"
         if enforced and (access_key or "policy" in fields):
+            check_signed(fields)
             _verify(dispatcher, match, fields)
         if enforced and not access_key:
             caller = Caller(dispatcher.settings.account, "", "", kind="anonymous")
@@ -83,8 +85,8 @@ def _verify(dispatcher: Dispatcher, match: Match, fields: dict[str, str]) -> Non
     """The signature of a form's policy, SigV4 or SigV2."""
     secret = dispatcher.find_secret(match.access_key, match, dispatcher.ports, dispatcher.settings) if dispatcher.find_secret else None
     credential, policy = fields.get("x-amz-credential", "").split("/"), fields.get("policy", "")
-    if secret is None or not policy:
-        raise AwsError("AccessDenied", "Access Denied", status=403)
+    if secret is None:
+        raise unknown_key("s3", match.protocol, match.access_key)
     if len(credential) == 5:
         key = f"AWS4{secret}".encode()
         for text in credential[1:]:

@@ -86,6 +86,8 @@ class Ctx:
     source_ip: str = "127.0.0.1"
     user_agent: str = ""
     partition: str = "aws"
+    referer: str = ""
+    secure: bool = False  # whether the request came by TLS
 
     def now(self) -> datetime:
         """The present moment, aware, UTC."""

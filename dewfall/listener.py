@@ -146,6 +146,13 @@ class Protocol(HttpToolsProtocol):
         if not isinstance(transport.get_extra_info("ssl_object"), ssl.SSLObject):
             transport.set_write_buffer_limits(high=1024 * 1024)
 
+    def send_400_response(self, msg: str) -> None:
+        """Bytes behind a request that begin no other (a length that was too short) do not take its answer away: it comes, and the connection ends."""
+        if self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            return
+        super().send_400_response(msg)
+
 
 # uvicorn looks the cycle's class up in its module; there is no other seam.
 httptools_impl.RequestResponseCycle = cast(Any, SendingCycle)  # type: ignore[misc]

@@ -29,6 +29,7 @@ WHOLE = 64 * 1024  # bodies up to this are taken in one piece
 STAGE_STEP = 1024 * 1024
 BODY_LIMIT = 64 * 1024 * 1024  # of what is not a streamed payload
 CHECKSUMS = {"crc32", "crc32c", "crc64nvme", "sha1", "sha256"}
+PATIENCE = 30.0  # seconds without a byte of a body that was announced
 INLINE = 256 * 1024  # a body up to this is finished in the event loop
 
 
@@ -99,9 +100,19 @@ def _announced(request: Request) -> int:
     return int(length) if length.isdigit() else -1
 
 
+async def next_message(receive: Receive, patience: float = PATIENCE) -> dict[str, Any]:
+    """The next piece of a body; RequestTimeout, and an end to the connection, when the client announced more than it sends."""
+    try:
+        async with asyncio.timeout(patience):
+            return await receive()
+    except TimeoutError:
+        message = "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed."
+        raise AwsError("RequestTimeout", message, status=400, headers={"Connection": "close"}) from None
+
+
 async def _chunks(receive: Receive, first: dict[str, Any] | None = None) -> AsyncIterator[bytes]:
     while True:
-        message = await receive() if first is None else first
+        message = await next_message(receive) if first is None else first
         first = None
         if message["type"] == "http.disconnect":
             raise Gone
@@ -112,7 +123,7 @@ async def _chunks(receive: Receive, first: dict[str, Any] | None = None) -> Asyn
 
 
 async def _read(receive: Receive, decoder: AwsChunkedDecoder | None, request: Request) -> bytes:
-    first = await receive()  # most bodies have come with their head
+    first = await next_message(receive)  # most bodies have come with their head
     if first["type"] == "http.request" and not first.get("more_body") and decoder is None and len(first["body"]) <= BODY_LIMIT:
         return first["body"]  # type: ignore[no-any-return]
     body = bytearray()

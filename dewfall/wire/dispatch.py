@@ -139,10 +139,10 @@ class Dispatcher:
     def _ctx_of(self, request: Request, match: Match, request_id: str) -> Ctx:
         """Check the signature as far as the settings ask for it, and find out who calls."""
         caller = self._caller(request, match)
-        agent = request.headers.get("user-agent", "")
-        return Ctx(
-            caller.account, match.region, caller, self.ports, self.call, self.clock, request_id, request.source_ip, agent, partition_of(match.region)
-        )
+        head = {"user_agent": request.headers.get("user-agent", ""), "referer": request.headers.get("referer", "")}
+        where = {"source_ip": request.source_ip, "partition": partition_of(match.region)}
+        secure = request.scheme == "https"
+        return Ctx(caller.account, match.region, caller, self.ports, self.call, self.clock, request_id, **where, **head, secure=secure)
 
     def _caller(self, request: Request, match: Match) -> Caller:
         now = self.clock.now()

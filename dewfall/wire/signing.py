@@ -261,13 +261,14 @@ def _verify_chunks(request: Request, credential: Credential, key: bytes, *, trai
 
 
 def _verify_v2(request: Request, credential: Credential, secret: str) -> None:
-    text = _string_to_sign_v2(request, credential)
-    wanted = base64.b64encode(hmac.digest(secret.encode(), text.encode(), "sha1")).decode()
-    if not hmac.compare_digest(wanted, credential.signature):
-        raise mismatch(request, credential, text)
+    ends = ("/", "") if request.raw_path.count("/") == 1 and len(request.raw_path) > 1 else ("",)  # of a bucket some sign it with the slash
+    texts = [_string_to_sign_v2(request, credential, end) for end in ends]
+    wanted = [base64.b64encode(hmac.digest(secret.encode(), text.encode(), "sha1")).decode() for text in texts]
+    if not any(hmac.compare_digest(text, credential.signature) for text in wanted):
+        raise mismatch(request, credential, texts[-1])
 
 
-def _string_to_sign_v2(request: Request, credential: Credential) -> str:
+def _string_to_sign_v2(request: Request, credential: Credential, end: str) -> str:
     given = query_of(request)
     headers = dict(request.headers)
     if credential.presigned:  # the signer moves headers into the query
@@ -275,7 +276,7 @@ def _string_to_sign_v2(request: Request, credential: Credential) -> str:
     moment = str(credential.expires) if credential.presigned else ("" if "x-amz-date" in headers else headers.get("date", ""))
     amz = "".join(f"{name}:{headers[name].strip()}\n" for name in sorted(headers) if name.startswith("x-amz-"))
     bucket = bucket_of_host(request.headers.get("host", "").partition(":")[0])
-    resource = (f"/{bucket}" if bucket else "") + request.raw_path
+    resource = (f"/{bucket}" if bucket else "") + request.raw_path + end
     kept = sorted(part.partition("=") for part in request.query.split("&") if part.partition("=")[0] in V2_RESOURCE)
     if kept:
         resource += "?" + "&".join(name + equals + unquote_plus(value) for name, equals, value in kept)

@@ -20,6 +20,8 @@ from dewfall.engine.versions import NULL, Version, find_version, is_version_id, 
 from dewfall.errors import AwsError
 
 MAX_KEY = 1024
+NOBODY = "anonymous"  # in place of an account: the owner of what an unsigned request has written
+_NOBODYS_ID = "65a011a29cdf8ec533ec3d1ccaae921c"
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _FORBIDDEN_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 _FORBIDDEN_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
@@ -126,12 +128,17 @@ def precondition_failed(condition: str) -> AwsError:
 
 def canonical_id(account: str) -> str:
     """An account's canonical user id."""
-    return hashlib.sha256(f"canonical user of {account}".encode()).hexdigest()
+    return _NOBODYS_ID if account == NOBODY else hashlib.sha256(f"canonical user of {account}".encode()).hexdigest()
 
 
 def owner_of(bucket: Document) -> dict[str, str]:
     """A bucket's Owner structure. AWS gave its display names up, older clients still read them."""
     return {"DisplayName": bucket["Account"], "ID": canonical_id(bucket["Account"])}
+
+
+def owner_in(bucket: Document, document: Document) -> dict[str, str]:
+    """The Owner structure of an object or upload in a bucket: the bucket's, where its document names no other account."""
+    return owner_of({"Account": document.get("Owner") or bucket["Account"]})
 
 
 def origin_of(ctx: Ctx) -> Origin:

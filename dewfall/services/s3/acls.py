@@ -14,7 +14,7 @@ from dewfall.engine.notices import announce
 from dewfall.engine.versions import save_document
 from dewfall.errors import AwsError
 from dewfall.services.registry import operation
-from dewfall.services.s3.access import bucket_record, find_object, invalid_argument, origin_of, owner_of
+from dewfall.services.s3.access import NOBODY, bucket_record, canonical_id, find_object, invalid_argument, origin_of, owner_in, owner_of
 
 GROUPS = "http://acs.amazonaws.com/groups/"
 ALL_USERS, AUTHENTICATED, LOG_DELIVERY = GROUPS + "global/AllUsers", GROUPS + "global/AuthenticatedUsers", GROUPS + "s3/LogDelivery"
@@ -28,6 +28,7 @@ CANNED: dict[str, tuple[tuple[str, str], ...]] = {
     "bucket-owner-read": (),
     "bucket-owner-full-control": (),
 }
+OWNERS = {"bucket-owner-read": "READ", "bucket-owner-full-control": "FULL_CONTROL"}  # of objects that are another account's
 HEADERS = {
     "GrantFullControl": "FULL_CONTROL",
     "GrantRead": "READ",
@@ -42,7 +43,7 @@ _GRANTEE = re.compile(r'\s*(id|uri|emailAddress)\s*=\s*"?([^",]+)"?\s*')
 def put_bucket_acl(ctx: Ctx, req: dict[str, Any]) -> None:
     with ctx.ports.store.transaction() as tx:
         record = bucket_record(ctx, tx, req)
-        record.document["Settings"]["Acl"] = _wanted(record.document, req)
+        record.document["Settings"]["Acl"] = _wanted(record.document, req, owner_of(record.document))
         tx.records.save(record)
 
 
@@ -50,7 +51,7 @@ def put_bucket_acl(ctx: Ctx, req: dict[str, Any]) -> None:
 def get_bucket_acl(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
         bucket = bucket_record(ctx, tx, req).document
-    return bucket["Settings"].get("Acl") or private(bucket)
+    return bucket["Settings"].get("Acl") or private(owner_of(bucket))
 
 
 @operation("s3", "PutObjectAcl")
@@ -58,7 +59,7 @@ def put_object_acl(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.transaction() as tx:
         record = bucket_record(ctx, tx, req)
         version = find_object(tx, record.document, req["Key"], req.get("VersionId"), "PUT")
-        version.document["Acl"] = _wanted(record.document, req)
+        version.document["Acl"] = _wanted(record.document, req, owner_in(record.document, version.document))
         save_document(tx, version)
         announce(tx, record, version, "ObjectAcl:Put", origin_of(ctx))
     return {}
@@ -69,17 +70,26 @@ def get_object_acl(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
         bucket = bucket_record(ctx, tx, req).document
         version = find_object(tx, bucket, req["Key"], req.get("VersionId"))
-    return version.document.get("Acl") or private(bucket)
+    return version.document.get("Acl") or private(owner_in(bucket, version.document))
 
 
-def private(bucket: Document) -> Document:
+def private(owner: dict[str, str]) -> Document:
     """The ACL of what has none: full control for the owner."""
-    owner = owner_of(bucket)
     return {"Owner": owner, "Grants": [_grant({"Type": "CanonicalUser", **owner}, "FULL_CONTROL")]}
 
 
-def of_request(bucket: Document, req: dict[str, Any]) -> Document | None:
-    """The AccessControlPolicy that ACL or Grant* headers mean; None without any."""
+def writer(ctx: Ctx, bucket: Document, req: dict[str, Any]) -> Document:
+    """The Owner member of a new object's document, where another account writes it and keeps it; nothing where it is the bucket's."""
+    account = NOBODY if ctx.caller.kind == "anonymous" else ctx.caller.account
+    kind = ownership(bucket)
+    given = req.get("ACL") == "bucket-owner-full-control" or canonical_id(bucket["Account"]) in (req.get("GrantFullControl") or "")
+    if account == bucket["Account"] or kind == "BucketOwnerEnforced" or (kind == "BucketOwnerPreferred" and given):
+        return {}
+    return {"Owner": account}
+
+
+def of_request(bucket: Document, req: dict[str, Any], owner: dict[str, str]) -> Document | None:
+    """The AccessControlPolicy that ACL or Grant* headers mean for a thing of this owner; None without any."""
     canned = req.get("ACL")
     named = {name: req[name] for name in HEADERS if req.get(name)}
     if canned and named:
@@ -90,9 +100,9 @@ def of_request(bucket: Document, req: dict[str, Any]) -> Document | None:
             raise invalid_argument("", "x-amz-acl", canned)
         _check_allowed(bucket, canned)
         _check_public(bucket, [{"URI": uri} for uri, _ in CANNED[canned]])
-        if canned in ("private", "bucket-owner-full-control", "bucket-owner-read"):
-            return private(bucket)
-        acl = private(bucket)
+        acl = private(owner)
+        if canned in OWNERS and owner != owner_of(bucket):
+            acl["Grants"].append(_grant({"Type": "CanonicalUser", **owner_of(bucket)}, OWNERS[canned]))
         acl["Grants"] += [_grant({"Type": "Group", "URI": uri}, permission) for uri, permission in CANNED[canned]]
         return acl
     if not named:
@@ -100,12 +110,12 @@ def of_request(bucket: Document, req: dict[str, Any]) -> Document | None:
     _check_allowed(bucket, "")
     grants = [_grant(grantee, HEADERS[name]) for name, text in named.items() for grantee in _grantees(name, text)]
     _check_public(bucket, [grant["Grantee"] for grant in grants])
-    return {"Owner": owner_of(bucket), "Grants": grants}
+    return {"Owner": owner, "Grants": grants}
 
 
-def _wanted(bucket: Document, req: dict[str, Any]) -> Document:
+def _wanted(bucket: Document, req: dict[str, Any], owner: dict[str, str]) -> Document:
     policy = req.get("AccessControlPolicy")
-    acl = of_request(bucket, req)
+    acl = of_request(bucket, req, owner)
     if acl is not None:
         if policy:
             raise AwsError("UnexpectedContent", "This request does not support content", status=400)
@@ -148,6 +158,15 @@ def are_disabled(bucket: Document) -> bool:
     """Whether the bucket's owner has chosen that ACLs count for nothing. A new bucket says so, too, but takes them until it is chosen."""
     controls = bucket["Settings"].get("OwnershipControls")
     return isinstance(controls, dict) and controls["Rules"][0].get("ObjectOwnership") == "BucketOwnerEnforced"
+
+
+def ownership(bucket: Document) -> str:
+    """Who owns what other accounts write. Where nothing was chosen, a bucket whose ACL lets others in is one of the kind that has ACLs."""
+    controls = bucket["Settings"].get("OwnershipControls")
+    if isinstance(controls, dict):
+        return str(controls["Rules"][0].get("ObjectOwnership"))
+    shared = controls is not None or bucket["Settings"].get("Acl") not in (None, private(owner_of(bucket)))
+    return "ObjectWriter" if shared else "BucketOwnerEnforced"
 
 
 def _grantees(name: str, text: str) -> list[dict[str, str]]:

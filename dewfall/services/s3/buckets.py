@@ -86,6 +86,7 @@ def create_bucket(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
             tx.records.create(Record(bucket_key(name), document, parent=ctx.account, created=document["CreationDate"]))
     except AlreadyExists:
         _refuse_second(ctx, name)
+        _reset_acl(ctx, name, document)
     where = f"/{name}" if ctx.region == CLASSIC else f"http://{name}.s3.amazonaws.com/"
     return {"Location": where, "BucketArn": f"arn:{ctx.partition}:s3:::{name}"}
 
@@ -171,7 +172,7 @@ def new_bucket(ctx: Ctx, name: str, region: str, req: dict[str, Any]) -> Documen
     if req.get("ACL") not in (None, "private") and ownership == "BucketOwnerEnforced":
         message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
         raise AwsError("InvalidBucketAclWithObjectOwnership", message, status=400)
-    acl = acls.of_request(document, req)
+    acl = acls.of_request(document, req, owner_of(document))
     if acl is not None:
         document["Settings"]["Acl"] = acl
     return document
@@ -207,6 +208,16 @@ def _check_namespace(ctx: Ctx, req: dict[str, Any]) -> None:
 def _illegal(constraint: str) -> AwsError:
     message = f"The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to."
     return AwsError("IllegalLocationConstraintException", message, status=400)
+
+
+def _reset_acl(ctx: Ctx, name: str, document: Document) -> None:
+    """Creating one's bucket again sets its ACL anew, as in us-east-1."""
+    with ctx.ports.store.transaction() as tx:
+        record = find_bucket(tx, name)
+        if record is not None and record.document["Settings"].get("Acl") != document["Settings"].get("Acl"):
+            record.document["Settings"].pop("Acl", None)
+            record.document["Settings"] |= {"Acl": document["Settings"]["Acl"]} if "Acl" in document["Settings"] else {}
+            tx.records.save(record)
 
 
 def _refuse_second(ctx: Ctx, name: str) -> None:

@@ -17,7 +17,7 @@ from dewfall.engine.objects import DEFAULT_TYPE
 from dewfall.engine.versions import Version
 from dewfall.errors import AwsError
 from dewfall.services.s3 import acls, lifecycle, locks, tagging
-from dewfall.services.s3.access import http_date, invalid_argument, invalid_request, moment, shown_version
+from dewfall.services.s3.access import http_date, invalid_argument, invalid_request, moment, owner_in, shown_version
 
 HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "WebsiteRedirectLocation")
 LOCKS = ("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus")
@@ -45,7 +45,8 @@ def describe(ctx: Ctx, bucket: Document, req: dict[str, Any]) -> Document:
     if req.get("Tagging"):
         document["Tags"] = tagging.read_header(req["Tagging"])
     document |= locks.of_new(ctx, bucket, req)
-    grants = acls.of_request(bucket, req)
+    document |= acls.writer(ctx, bucket, req)
+    grants = acls.of_request(bucket, req, owner_in(bucket, document))
     if grants is not None:
         document["Acl"] = grants
     return document
@@ -89,9 +90,12 @@ def storage_class(req: dict[str, Any]) -> str:
 
 def encryption(bucket: Document, req: dict[str, Any]) -> Document:
     """The encryption members: what the writer asks for, else the bucket's default."""
-    if req.get("SSECustomerAlgorithm") or req.get("SSECustomerKey"):
-        return customer_key(req)
     algorithm = req.get("ServerSideEncryption")
+    if req.get("SSECustomerAlgorithm") or req.get("SSECustomerKey"):
+        if algorithm is not None:
+            message = "Server Side Encryption with Customer provided key is incompatible with the encryption method specified"
+            raise invalid_argument(message, "x-amz-server-side-encryption", algorithm)
+        return customer_key(req)
     if algorithm is None:
         if req.get("SSEKMSKeyId"):
             message = "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"

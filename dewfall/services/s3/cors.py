@@ -88,7 +88,7 @@ def preflight(store: Store, bucket: str, headers: Mapping[str, str]) -> tuple[in
 
 def headers_for(store: Store, bucket: str, headers: Mapping[str, str], method: str) -> dict[str, str]:
     """What to add to the answer of a request with an Origin; nothing where no rule fits."""
-    origin = headers.get("origin")
+    origin, method = headers.get("origin"), headers.get("access-control-request-method") or method
     rule = next((rule for rule in rules_of(store, bucket) if _fits(rule, origin, method)), None) if origin else None
     return _allowed(rule, origin) if rule is not None and origin else {}
 

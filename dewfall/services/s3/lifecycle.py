@@ -202,6 +202,7 @@ def _check_rule(rule: Document) -> None:
     for change in rule.get("Transitions") or ():
         if change.get("StorageClass") not in MOVES or ("Days" in change) == ("Date" in change):
             raise malformed_xml()
+    _check_moves(rule)
     for change in rule.get("NoncurrentVersionTransitions") or ():
         if change.get("StorageClass") not in MOVES or "NoncurrentDays" not in change:
             raise malformed_xml()
@@ -223,3 +224,31 @@ def _check_rule(rule: Document) -> None:
     if noncurrent is not None and noncurrent["NoncurrentDays"] <= 0:
         message = "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer"
         raise invalid_argument(message, "NoncurrentDays", noncurrent.get("NoncurrentDays"))
+
+
+def _check_moves(rule: Document) -> None:
+    """Transitions among each other and with the expiration: one way to count, each class once, and in their order."""
+    moves, expiration = rule.get("Transitions") or [], rule.get("Expiration") or {}
+    for move in moves:
+        if move["StorageClass"] in ("STANDARD_IA", "ONEZONE_IA") and move.get("Days", 30) < 30:
+            message = f"'Days' in Transition action must be greater than or equal to 30 for storageClass '{move['StorageClass']}'"
+            raise invalid_argument(message, "Days", move["Days"])
+    if len({move["StorageClass"] for move in moves}) < len(moves):
+        message = f"'StorageClass' must be different for 'Transition' actions in same 'Rule' with {_named(rule)}"
+        raise invalid_argument(message, "StorageClass", moves[0]["StorageClass"])
+    if moves and {"Days", "Date"} <= {name for action in (*moves, expiration) for name in action}:
+        message = f"Found mixed 'Date' and 'Days' based Expiration and Transition actions in lifecycle rule for {_named(rule)}"
+        raise invalid_argument(message, "Date", None)
+    for name in ("Days", "Date") if moves and expiration else ():
+        if name in expiration and expiration[name] <= max(move[name] for move in moves):
+            message = f"'{name}' in the Expiration action for {_named(rule)} must be greater than '{name}' in the Transition action"
+            shown = moment(expiration[name]).isoformat() if name == "Date" else expiration[name]
+            raise invalid_argument(message, name, shown)
+
+
+def _named(rule: Document) -> str:
+    """A rule by its filter, as AWS's messages have it."""
+    if "Prefix" in rule:
+        return f"prefix '{rule['Prefix']}'"
+    prefix = rule["Filter"].get("Prefix")
+    return f"filter '({f'prefix={prefix}' if prefix is not None else ''})'"

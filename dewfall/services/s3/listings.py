@@ -16,7 +16,7 @@ from dewfall.engine.buckets import Document
 from dewfall.engine.ports import Tx
 from dewfall.engine.versions import ABOVE_ALL, FEW, Version, after_key, current_from, find_version, prefix_end, versions_from
 from dewfall.services.registry import operation
-from dewfall.services.s3.access import bucket_record, check_version_id, invalid_argument, owner_of
+from dewfall.services.s3.access import bucket_record, check_version_id, invalid_argument, owner_in
 from dewfall.services.s3.checksums import algorithm_of
 
 MAX_KEYS = 1000
@@ -46,8 +46,8 @@ def list_objects_v2(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         bucket = bucket_record(ctx, tx, req).document
         limit = limit_of(req)
         page = walk(tx, bucket["Name"], req, read_token(token) if token else after, limit)
-    owner = owner_of(bucket) if req.get("FetchOwner") else None
-    entries = [_entry(version, req, owner) for version in page.entries]
+    named = bucket if req.get("FetchOwner") else None
+    entries = [_entry(version, req, named) for version in page.entries]
     answer = _common(req, bucket, page, limit) | {"KeyCount": page.count, "Contents": entries}
     if token:
         answer["ContinuationToken"] = token
@@ -67,7 +67,7 @@ def list_objects(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         page = walk(tx, bucket["Name"], req, marker, limit)
     answer = _common(req, bucket, page, limit) | {
         "Marker": _encoded(req, marker),
-        "Contents": [_entry(v, req, owner_of(bucket)) for v in page.entries],
+        "Contents": [_entry(v, req, bucket) for v in page.entries],
     }
     if page.truncated and req.get("Delimiter"):
         answer["NextMarker"] = _encoded(req, page.last)
@@ -83,12 +83,11 @@ def list_object_versions(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         bucket = bucket_record(ctx, tx, req).document
         limit = limit_of(req)
         page = walk_versions(tx, bucket, req, (marker, version_marker), limit)
-    owner = owner_of(bucket)
     answer = _common(req, bucket, page, limit) | {
         "KeyMarker": _encoded(req, marker),
         "VersionIdMarker": version_marker or "",
-        "Versions": [_version_entry(v, req, owner) for v in page.entries if not v.marker],
-        "DeleteMarkers": [_marker_entry(v, req, owner) for v in page.entries if v.marker],
+        "Versions": [_version_entry(v, req, bucket) for v in page.entries if not v.marker],
+        "DeleteMarkers": [_marker_entry(v, req, bucket) for v in page.entries if v.marker],
     }
     if page.truncated:
         answer["NextKeyMarker"] = _encoded(req, page.last)
@@ -231,7 +230,8 @@ def _encoded(req: dict[str, Any], text: str) -> str:
     return quote_plus(text, safe="/*") if req.get("EncodingType") == "url" else text
 
 
-def _entry(version: Version, req: dict[str, Any], owner: dict[str, str] | None) -> dict[str, Any]:
+def _entry(version: Version, req: dict[str, Any], bucket: Document | None) -> dict[str, Any]:
+    """An entry of a list; with its owner where the bucket is given."""
     entry = {
         "Key": _encoded(req, version.key),
         "LastModified": version.modified,
@@ -242,22 +242,22 @@ def _entry(version: Version, req: dict[str, Any], owner: dict[str, str] | None) 
     algorithm = algorithm_of(version.document)
     if algorithm:
         entry |= {"ChecksumAlgorithm": [algorithm], "ChecksumType": version.document.get("ChecksumType", "FULL_OBJECT")}
-    if owner is not None:
-        entry["Owner"] = owner
+    if bucket is not None:
+        entry["Owner"] = owner_in(bucket, version.document)
     if version.document.get("Restore") and "RestoreStatus" in (req.get("OptionalObjectAttributes") or ()):
         entry["RestoreStatus"] = {"IsRestoreInProgress": False}
     return entry
 
 
-def _version_entry(version: Version, req: dict[str, Any], owner: dict[str, str]) -> dict[str, Any]:
-    return {**_entry(version, req, owner), "VersionId": version.version_id, "IsLatest": version.current}
+def _version_entry(version: Version, req: dict[str, Any], bucket: Document) -> dict[str, Any]:
+    return {**_entry(version, req, bucket), "VersionId": version.version_id, "IsLatest": version.current}
 
 
-def _marker_entry(version: Version, req: dict[str, Any], owner: dict[str, str]) -> dict[str, Any]:
+def _marker_entry(version: Version, req: dict[str, Any], bucket: Document) -> dict[str, Any]:
     return {
         "Key": _encoded(req, version.key),
         "VersionId": version.version_id,
         "IsLatest": version.current,
         "LastModified": version.modified,
-        "Owner": owner,
+        "Owner": owner_in(bucket, version.document),
     }

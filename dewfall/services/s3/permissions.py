@@ -19,7 +19,7 @@ from dewfall.engine.versions import Version, find_version, newest
 from dewfall.errors import AwsError
 from dewfall.rules.policy import EXPLICIT_DENY, Access, Policy, decide
 from dewfall.services.s3 import jumpstart
-from dewfall.services.s3.access import canonical_id
+from dewfall.services.s3.access import canonical_id, owner_in, owner_of
 from dewfall.services.s3.acls import ALL_USERS, AUTHENTICATED, are_disabled, private
 from dewfall.services.s3.copies import read_source
 from dewfall.services.s3.deletes import DENIED
@@ -91,6 +91,7 @@ KEYS = {
     "MetadataDirective": "s3:x-amz-metadata-directive",
     "ServerSideEncryption": "s3:x-amz-server-side-encryption",
     "SSEKMSKeyId": "s3:x-amz-server-side-encryption-aws-kms-key-id",
+    "SSECustomerAlgorithm": "s3:x-amz-server-side-encryption-customer-algorithm",
     "GrantRead": "s3:x-amz-grant-read",
     "GrantWrite": "s3:x-amz-grant-write",
     "GrantReadACP": "s3:x-amz-grant-read-acp",
@@ -99,6 +100,7 @@ KEYS = {
     "ObjectLockMode": "s3:object-lock-mode",
     "ObjectLockLegalHoldStatus": "s3:object-lock-legal-hold",
 }
+CHANGES_OWNER = ("PutBucketAcl", "PutObjectAcl")
 ALWAYS_THE_OWNERS = ("GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy")
 
 
@@ -124,7 +126,7 @@ def authorize_s3(ctx: Ctx, operation: str, req: dict[str, Any]) -> None:
         return
     for question in questions(operation, req):
         with ctx.ports.store.reading() as tx:
-            if not is_allowed(ctx, tx, question, req):
+            if not is_allowed(ctx, tx, question, req) or (question.action in CHANGES_OWNER and _changes_owner(tx, question, req)):
                 raise denied(ctx.caller, question)
 
 
@@ -152,6 +154,9 @@ def is_allowed(ctx: Ctx, tx: Tx, question: Question, req: dict[str, Any]) -> boo
     made_already = question.bucket and question.action != "CreateBucket"  # whoever may create buckets may hear that a name is taken
     caller, record = ctx.caller, find_bucket(tx, question.bucket) if made_already else None
     own = record is None or record.document["Account"] == caller.account
+    version = _version(tx, question) if record is not None and question.action in OBJECT_GRANTS else None
+    if record is not None and version is not None and version.document.get("Owner"):
+        return _may_with_anothers(ctx, tx, question, req, (record.document, version))
     if is_trusted(ctx, tx, caller) and own and (record is None or "Policy" not in record.document["Settings"]):
         return True
     if record is None and made_already and not question.bucket.startswith(jumpstart.BUCKET):  # those are there once somebody asks
@@ -176,6 +181,27 @@ def is_allowed(ctx: Ctx, tx: Tx, question: Question, req: dict[str, Any]) -> boo
     if not shared and question.action == "GetObject" and version is None:
         return is_allowed(ctx, tx, Question("ListBucket", question.bucket), {})  # who may list may know that there is no such key
     return shared and (own or caller.kind == "anonymous" or by_identity == "allowed")
+
+
+def _may_with_anothers(ctx: Ctx, tx: Tx, question: Question, req: dict[str, Any], where: tuple[Document, Version]) -> bool:
+    """The verdict on an object that is not the bucket owner's: its ACL decides; the bucket's policy can only forbid."""
+    (bucket, version), caller = where, ctx.caller
+    access = _access(ctx, question, _context(ctx, question, req, version))
+    policy = _policy(bucket)
+    if policy and decide(access, [], resource=policy).verdict == EXPLICIT_DENY:
+        return False
+    if caller.kind != "anonymous" and not is_trusted(ctx, tx, caller) and _by_identity(ctx, tx, question, access.context) != "allowed":
+        return False
+    return _by_acl(caller, bucket, version, question)
+
+
+def _changes_owner(tx: Tx, question: Question, req: dict[str, Any]) -> bool:
+    """Whether an ACL names another owner than there is, which nobody may."""
+    named = ((req.get("AccessControlPolicy") or {}).get("Owner") or {}).get("ID")
+    record, version = find_bucket(tx, question.bucket), _version(tx, question)
+    if named is None or record is None or (question.key and version is None):
+        return False
+    return bool(named != (owner_in(record.document, version.document) if version else owner_of(record.document))["ID"])
 
 
 def is_trusted(ctx: Ctx, tx: Tx, caller: Caller) -> bool:
@@ -237,11 +263,13 @@ def _context(ctx: Ctx, question: Question, req: dict[str, Any], version: Version
     found = {
         "aws:sourceip": [ctx.source_ip],
         "aws:useragent": [ctx.user_agent],
-        "aws:securetransport": ["false"],
+        "aws:securetransport": [str(ctx.secure).lower()],
         "aws:currenttime": [ctx.now().isoformat()],
         "aws:epochtime": [str(int(ctx.now().timestamp()))],
         "aws:requestedregion": [ctx.region],
     }
+    if ctx.referer:
+        found["aws:referer"] = [ctx.referer]
     if caller.kind != "anonymous":
         found |= {"aws:userid": [caller.user_id], "aws:principalaccount": [caller.account], "aws:principalarn": [caller.role_arn or caller.arn]}
     if caller.kind == "user":
@@ -279,13 +307,13 @@ def _by_acl(caller: Caller, bucket: Document, version: Version | None, question:
     if are_disabled(bucket):
         return False
     if question.action in BUCKET_GRANTS:
-        acl, permission = bucket["Settings"].get("Acl") or private(bucket), BUCKET_GRANTS[question.action]
+        acl, permission = bucket["Settings"].get("Acl") or private(owner_of(bucket)), BUCKET_GRANTS[question.action]
     elif question.action in OBJECT_GRANTS and version is not None:
-        acl, permission = version.document.get("Acl") or private(bucket), OBJECT_GRANTS[question.action]
+        acl, permission = version.document.get("Acl") or private(owner_in(bucket, version.document)), OBJECT_GRANTS[question.action]
     else:
         return False
-    known = caller.kind != "anonymous"
-    other = known and caller.account != bucket["Account"]  # an account's own users have their rights from its policies
+    known, foreign = caller.kind != "anonymous", version is not None and bool(version.document.get("Owner"))
+    other = known and (foreign or caller.account != bucket["Account"])  # an account's own users have their rights from its policies
     groups = () if _block(bucket).get("IgnorePublicAcls") else (ALL_USERS, AUTHENTICATED) if known else (ALL_USERS,)
     for grant in acl["Grants"]:
         grantee = grant["Grantee"]

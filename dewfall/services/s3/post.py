@@ -164,7 +164,7 @@ def file_of(ctx: Ctx, body: StagedBody, form: Form, req: dict[str, Any]) -> Stag
 
 def check_policy(fields: dict[str, str], bucket: str, size: int, now: datetime) -> None:
     """The form against its policy: not expired, every condition met, nothing in it that the policy does not name."""
-    _check_signed(fields)
+    check_signed(fields)
     policy = _read_policy(fields["policy"])
     if datetime.fromisoformat(policy["expiration"]) <= now:
         raise refused("Policy expired.")
@@ -185,13 +185,15 @@ def check_policy(fields: dict[str, str], bucket: str, size: int, now: datetime) 
             if not _holds(operator, given.get(str(name).lstrip("$").lower(), ""), str(value)):
                 shown = json.dumps([operator, name, value])
                 raise refused(f"Policy Condition failed: {shown}")
-    extra = next((n for n in fields if n not in named and n not in UNCHECKED and not n.startswith("x-ignore-")), None)
+    extra = next((n for n in given if n not in named and n not in UNCHECKED and not n.startswith("x-ignore-")), None)
     if extra is not None:
         raise refused(f"Extra input fields: {extra}")
 
 
-def _check_signed(fields: dict[str, str]) -> None:
+def check_signed(fields: dict[str, str]) -> None:
     """Whether the form has all fields of a signature, of version 4 or of version 2; whether it is right is found out where that is enforced."""
+    if "policy" not in fields:
+        raise missing_field("policy")
     for names in SIGNATURES:
         missing = [name for name in names if name.lower() not in fields]
         if missing and len(missing) < len(names):

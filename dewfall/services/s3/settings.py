@@ -14,7 +14,8 @@ from dewfall.engine.buckets import Document, find_bucket
 from dewfall.engine.ports import Tx
 from dewfall.errors import AwsError
 from dewfall.services.registry import operation
-from dewfall.services.s3.access import bucket_record, invalid_argument, invalid_request, malformed_xml
+from dewfall.services.s3.access import bucket_record, invalid_argument, invalid_request, malformed_xml, owner_of
+from dewfall.services.s3.acls import private
 
 Default = Callable[[Document], Any]
 
@@ -236,6 +237,9 @@ def _check_ownership(tx: Tx, bucket: Document, value: Document) -> None:
     rules = value.get("Rules") or []
     if len(rules) != 1 or rules[0].get("ObjectOwnership") not in ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"):
         raise malformed_xml()
+    if rules[0]["ObjectOwnership"] == "BucketOwnerEnforced" and bucket["Settings"].get("Acl") not in (None, private(owner_of(bucket))):
+        message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
+        raise AwsError("InvalidBucketAclWithObjectOwnership", message, status=400)
 
 
 def _check_accelerate(tx: Tx, bucket: Document, value: Document) -> None:

@@ -19,12 +19,13 @@ from dewfall.engine.uploads import Part, Upload, find_upload, insert_upload, par
 from dewfall.engine.versions import Version, newest
 from dewfall.errors import AwsError
 from dewfall.services.registry import operation
-from dewfall.services.s3.access import bucket_record, check_key, invalid_argument, invalid_request, open_bucket, owner_of
+from dewfall.services.s3.access import bucket_record, check_key, invalid_argument, invalid_request, open_bucket, owner_in
 from dewfall.services.s3.checksums import ALGORITHMS, COMBINING, MEMBERS, decoded, digest, encode, staged, verify
 from dewfall.services.s3.content import check_customer_key, describe, shown_encryption, storage_class
 from dewfall.services.s3.copies import find_source
 from dewfall.services.s3.listings import check_range, limit_of
 from dewfall.services.s3.objects import MAX_PUT
+from dewfall.settings import DEFAULT_ROLE
 
 MAX_PARTS = 10_000
 _COPY_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
@@ -55,7 +56,7 @@ def upload_part(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         if body.size > MAX_PUT:
             message = "Your proposed upload exceeds the maximum allowed size"
             raise AwsError("EntityTooLarge", message, status=400, ProposedSize=body.size, MaxSizeAllowed=MAX_PUT)
-        check_customer_key(upload.document, req)
+        _check_customer_key(upload, req)
         _check_algorithm(upload, req)
         algorithm = upload.document["Upload"]["ChecksumAlgorithm"]
         given = any(req.get(name) is not None for name in MEMBERS)
@@ -120,7 +121,7 @@ def list_parts(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         "IsTruncated": len(parts) > limit and limit > 0,
         "Parts": [{"PartNumber": p.number, "LastModified": p.modified, "ETag": f'"{p.etag}"', "Size": p.size, **_shown(p)} for p in shown],
         "Initiator": _initiator(upload, bucket),
-        "Owner": owner_of(bucket),
+        "Owner": owner_in(bucket, upload.document),
         "StorageClass": plan["StorageClass"],
     }
     return answer | ({name: plan[name] for name in ("ChecksumAlgorithm", "ChecksumType")} if plan["ChecksumAlgorithm"] else {})
@@ -247,6 +248,16 @@ def _checksum_plan(req: dict[str, Any]) -> tuple[str, str]:
     return algorithm, kind or ("FULL_OBJECT" if algorithm == "CRC64NVME" else "COMPOSITE")
 
 
+def _check_customer_key(upload: Upload, req: dict[str, Any]) -> None:
+    """A part must come with the key that the upload began with."""
+    try:
+        check_customer_key(upload.document, req)
+    except AwsError as error:
+        if error.code == "AccessDenied":
+            raise invalid_request("The provided encryption parameters did not match the ones used originally.") from None
+        raise
+
+
 def _check_algorithm(upload: Upload, req: dict[str, Any]) -> None:
     """A part's checksum must be of the upload's algorithm."""
     plan = upload.document["Upload"]
@@ -293,7 +304,9 @@ def digest_of(part: Part, algorithm: str) -> bytes | None:
 
 def _initiator(upload: Upload, bucket: Document) -> dict[str, str]:
     arn = upload.document["Upload"]["Initiator"]
-    return {"ID": arn, "DisplayName": arn.rsplit("/", 1)[-1]} if ":root" not in arn else owner_of(bucket)
+    if arn.endswith((":root", f"/{DEFAULT_ROLE}/local")):  # the account itself
+        return owner_in(bucket, upload.document)
+    return {"ID": arn, "DisplayName": arn.rsplit("/", 1)[-1]}
 
 
 def _entry(upload: Upload, bucket: Document, key: str) -> dict[str, Any]:
@@ -303,7 +316,7 @@ def _entry(upload: Upload, bucket: Document, key: str) -> dict[str, Any]:
         "Key": key,
         "Initiated": upload.initiated,
         "StorageClass": plan["StorageClass"],
-        "Owner": owner_of(bucket),
+        "Owner": owner_in(bucket, upload.document),
         "Initiator": _initiator(upload, bucket),
     }
     return entry | ({name: plan[name] for name in ("ChecksumAlgorithm", "ChecksumType")} if plan["ChecksumAlgorithm"] else {})

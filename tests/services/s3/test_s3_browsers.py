@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from typing import Any
 
 import httpx
@@ -60,3 +62,16 @@ def test_a_form_is_held_against_its_policy(s3: Any) -> None:
     assert "Policy Condition failed" in upload(s3, b"x", key="elsewhere").text
     assert "Extra input fields: acl" in upload(s3, b"x", acl="private").text
     assert "Contents" not in s3.list_objects_v2(Bucket="data")
+
+
+def test_a_forms_policy_names_the_bucket(s3: Any) -> None:
+    policy = {"expiration": "2999-01-01T00:00:00Z", "conditions": [["starts-with", "$key", ""]]}
+    fields = {"key": "k", "AWSAccessKeyId": "a", "signature": "s", "policy": b64encode(json.dumps(policy).encode()).decode()}
+    assert "Extra input fields: bucket" in httpx.post(f"{s3.meta.endpoint_url}/data", data=fields, files={"file": b"x"}).text
+
+
+def test_a_method_that_a_request_speaks_of_counts_for_cors(open_to_browsers: Any) -> None:
+    open_to_browsers.put_object(Bucket="data", Key="k", Body=b"x")
+    asking = {"Origin": "https://a.example.com", "Access-Control-Request-Method": "PUT"}
+    answer = httpx.delete(f"{open_to_browsers.meta.endpoint_url}/data/k", headers=asking)
+    assert answer.headers["access-control-allow-methods"] == "GET, PUT"

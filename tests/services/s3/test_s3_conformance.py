@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
+import socket
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +14,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from dewfall.errors import AwsError
+from dewfall.receiving import next_message
 from dewfall.testing import Server
 from tests.services.s3.conftest import Refused
 
@@ -257,3 +262,58 @@ def test_pages_of_parts_begin_at_a_number(s3: Any, member: str, value: int, star
 def test_a_part_marker_is_a_number(s3: Any) -> None:
     upload = s3.create_multipart_upload(Bucket="data", Key="k")["UploadId"]
     assert ask(s3, "GET", f"/data/k?uploadId={upload}&part-number-marker=two")[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("moves", "expiration", "message"),
+    [
+        ([{"Days": 9, "StorageClass": "STANDARD_IA"}], {}, "'Days' in Transition action must be greater than or equal to 30"),
+        ([{"Days": day, "StorageClass": "GLACIER"} for day in (1, 2)], {}, "'StorageClass' must be different for 'Transition' actions"),
+        ([{"Days": 9, "StorageClass": "GLACIER"}], {"Days": 9}, "'Days' in the Expiration action for filter '(prefix=a)' must be greater"),
+        ([{"Days": 9, "StorageClass": "GLACIER"}], {"Date": "2999-01-01T00:00:00Z"}, "Found mixed 'Date' and 'Days' based Expiration"),
+    ],
+)
+def test_transitions_that_fit_nothing(s3: Any, moves: list[dict[str, Any]], expiration: dict[str, Any], message: str) -> None:
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": "a"}, "Transitions": moves} | ({"Expiration": expiration} if expiration else {})
+    with pytest.raises(ClientError) as caught:
+        s3.put_bucket_lifecycle_configuration(Bucket="data", LifecycleConfiguration={"Rules": [rule]})
+    assert caught.value.response["Error"]["Code"] == "InvalidArgument"
+    assert caught.value.response["Error"]["Message"].startswith(message)
+
+
+def test_a_bucket_with_grants_cannot_enforce_ownership(s3: Any, refused: Refused) -> None:
+    s3.put_bucket_acl(Bucket="data", ACL="public-read")
+    wanted = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    refusal = refused(s3.put_bucket_ownership_controls, Bucket="data", OwnershipControls=wanted)
+    assert refusal == ("InvalidBucketAclWithObjectOwnership", 400)
+
+
+def test_creating_a_bucket_again_resets_its_acl(s3: Any) -> None:
+    s3.put_bucket_acl(Bucket="data", ACL="public-read")
+    s3.create_bucket(Bucket="data")
+    assert len(s3.get_bucket_acl(Bucket="data")["Grants"]) == 1
+
+
+def test_two_kinds_of_encryption_at_once(s3: Any, refused: Refused) -> None:
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    assert refused(s3.put_object, Bucket="data", Key="k", ServerSideEncryption="AES256", **key) == ("InvalidArgument", 400)
+    upload = s3.create_multipart_upload(Bucket="data", Key="k", **key)["UploadId"]
+    other = key | {"SSECustomerKey": "o" * 32}
+    assert refused(s3.upload_part, Bucket="data", Key="k", UploadId=upload, PartNumber=1, Body=b"x", **other) == ("InvalidRequest", 400)
+
+
+def test_a_length_that_is_too_short_is_a_wrong_digest(s3: Any) -> None:
+    with socket.create_connection((urlsplit(s3.meta.endpoint_url).hostname, urlsplit(s3.meta.endpoint_url).port), timeout=60) as line:
+        head = f"PUT /data/k HTTP/1.1\r\nHost: s3\r\nContent-Length: 2\r\nx-amz-content-sha256: {sha256(b'bar').hexdigest()}\r\n\r\n"
+        line.sendall(head.encode() + b"bar")
+        answer = b"".join(iter(lambda: line.recv(65536), b""))
+    assert b"<Code>XAmzContentSHA256Mismatch</Code>" in answer
+
+
+def test_a_body_that_never_comes_is_waited_for_no_longer_than_needed() -> None:
+    async def never() -> dict[str, Any]:
+        return await asyncio.Future()
+
+    with pytest.raises(AwsError) as caught:
+        asyncio.run(next_message(never, 0.0))
+    assert (caught.value.code, caught.value.status) == ("RequestTimeout", 400)

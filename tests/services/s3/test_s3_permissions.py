@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
@@ -184,3 +185,82 @@ def test_a_list_of_deletions_is_refused_key_by_key(owner: Any, stranger: Any) ->
     answer = stranger.delete_objects(Bucket="data", Delete={"Objects": [{"Key": "k"}, {"Key": "open"}]})
     assert [(error["Key"], error["Code"]) for error in answer["Errors"]] == [("k", "AccessDenied")]
     assert [entry["Key"] for entry in owner.list_objects_v2(Bucket="data")["Contents"]] == ["k"]
+
+
+def share(owner: Any, *, ownership: str = "ObjectWriter") -> None:
+    owner.put_bucket_ownership_controls(Bucket="data", OwnershipControls={"Rules": [{"ObjectOwnership": ownership}]})
+    allow(owner, Action=["s3:PutObject", "s3:ListBucket"], Resource=["arn:aws:s3:::data", "arn:aws:s3:::data/*"])
+
+
+def owners(client: Any) -> dict[str, str]:
+    return {entry["Key"]: entry["Owner"]["ID"] for entry in client.list_objects(Bucket="data")["Contents"]}
+
+
+def test_an_object_is_its_writers(owner: Any, other: Any, refused: Refused) -> None:
+    share(owner)
+    other.put_object(Bucket="data", Key="theirs", Body=b"y")
+    assert owners(owner)["theirs"] == other.list_buckets()["Owner"]["ID"]
+    assert other.get_object(Bucket="data", Key="theirs")["Body"].read() == b"y"
+    assert refused(owner.get_object, Bucket="data", Key="theirs") == ("AccessDenied", 403)
+    assert refused(owner.put_object_acl, Bucket="data", Key="theirs", ACL="public-read") == ("AccessDenied", 403)
+    owner.delete_object(Bucket="data", Key="theirs")
+
+
+def test_a_writer_gives_the_buckets_owner_rights(owner: Any, other: Any) -> None:
+    share(owner)
+    for acl in ("bucket-owner-read", "bucket-owner-full-control"):
+        other.put_object(Bucket="data", Key=acl, Body=b"y", ACL=acl)
+        assert owner.get_object(Bucket="data", Key=acl)["Body"].read() == b"y"
+    grants = owner.get_object_acl(Bucket="data", Key="bucket-owner-full-control")["Grants"]
+    assert {grant["Grantee"]["ID"] for grant in grants} == {client.list_buckets()["Owner"]["ID"] for client in (owner, other)}
+
+
+@pytest.mark.parametrize("ownership", ["BucketOwnerPreferred", "BucketOwnerEnforced"])
+def test_a_buckets_owner_gets_what_others_write(owner: Any, other: Any, ownership: str) -> None:
+    share(owner, ownership=ownership)
+    other.put_object(Bucket="data", Key="given", Body=b"y", ACL="bucket-owner-full-control")
+    assert owners(owner)["given"] == owner.list_buckets()["Owner"]["ID"]
+    assert owner.get_object(Bucket="data", Key="given")["Body"].read() == b"y"
+
+
+def test_an_upload_is_its_beginners(owner: Any, other: Any) -> None:
+    share(owner)
+    other.create_multipart_upload(Bucket="data", Key="big")
+    upload = owner.list_multipart_uploads(Bucket="data")["Uploads"][0]
+    assert upload["Owner"] == upload["Initiator"] == other.list_buckets()["Owner"]
+
+
+def test_nobody_may_change_an_owner(owner: Any, other: Any, refused: Refused) -> None:
+    own, theirs = owner.get_object_acl(Bucket="data", Key="k"), other.list_buckets()["Owner"]
+    wanted = {"Owner": theirs, "Grants": own["Grants"]}
+    assert refused(owner.put_object_acl, Bucket="data", Key="k", AccessControlPolicy=wanted) == ("AccessDenied", 403)
+    owner.put_object_acl(Bucket="data", Key="k", AccessControlPolicy=wanted | {"Owner": own["Owner"]})
+
+
+def test_conditions_on_the_referring_page(owner: Any, server: Server) -> None:
+    allow(owner, Action="s3:GetObject", Resource="arn:aws:s3:::data/*", Condition={"StringLike": {"aws:Referer": "http://page.test/*"}})
+    address = f"{server.url}/data/k"
+    assert [httpx.get(address, headers=headers).status_code for headers in ({"Referer": "http://page.test/a"}, {})] == [200, 403]
+
+
+def test_conditions_on_a_customers_key(owner: Any, refused: Refused) -> None:
+    missing = {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "true"}}
+    allow(owner, Effect="Deny", Action="s3:PutObject", Resource="arn:aws:s3:::data/*", Condition=missing)
+    assert refused(owner.put_object, Bucket="data", Key="plain", Body=b"x") == ("AccessDenied", 403)
+    owner.put_object(Bucket="data", Key="keyed", Body=b"x", SSECustomerAlgorithm="AES256", SSECustomerKey="k" * 32)
+
+
+def test_version_two_signs_a_bucket_with_its_slash(owner: Any, server: Server) -> None:
+    kept = json.loads((server.data / "root-credentials.json").read_text())
+    keys = {"aws_access_key_id": kept["AccessKeyId"], "aws_secret_access_key": kept["SecretAccessKey"]}
+    old = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=Config(signature_version="s3"), **keys)
+    assert httpx.get(old.generate_presigned_url("list_objects", Params={"Bucket": "data"})).status_code == 200
+
+
+def test_a_form_with_an_unknown_key(owner: Any) -> None:
+    form = owner.generate_presigned_post("data", "k")
+    answer = httpx.post(form["url"], data=form["fields"] | {"AWSAccessKeyId": "nobody"}, files={"file": b"x"})
+    assert (answer.status_code, b"InvalidAccessKeyId" in answer.content) == (403, True)
+    del form["fields"]["AWSAccessKeyId"]
+    answer = httpx.post(form["url"], data=form["fields"], files={"file": b"x"})
+    assert (answer.status_code, b"InvalidArgument" in answer.content) == (400, True)
