@@ -28,6 +28,11 @@ def test_names_are_kept_and_arns_lower_cased(sagemaker: Any) -> None:
     assert described["ExperimentArn"].endswith(":experiment/tides")
 
 
+def test_a_component_tells_the_collections_it_has_nothing_in(sagemaker: Any) -> None:
+    described = sagemaker.describe_trial_component(TrialComponentName="Fit")
+    assert [described[member] for member in ("InputArtifacts", "OutputArtifacts", "Metrics", "Sources")] == [{}, {}, [], []]
+
+
 def test_a_name_is_used_once(sagemaker: Any) -> None:
     with pytest.raises(ClientError, match="already exists") as refusal:
         sagemaker.create_trial_component(TrialComponentName="Fit")

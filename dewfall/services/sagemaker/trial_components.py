@@ -32,7 +32,7 @@ def describe_trial_component(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
         document = load(ctx, tx, COMPONENT, req["TrialComponentName"]).document
     shown = {"Parameters": {}, "InputArtifacts": {}, "OutputArtifacts": {}, "Metrics": [], **document, "LineageGroupArn": group_arn(ctx)}
-    return {**shown, "Sources": [document["Source"]]} if "Source" in document else shown
+    return {**shown, "Sources": [document["Source"]] if "Source" in document else []}
 
 
 @operation("sagemaker", "ListTrialComponents")
