@@ -16,6 +16,7 @@ from dewfall.services.sagemaker.quotas import check_instances, instances_of
 from dewfall.services.sagemaker.transform_capture import check_capture
 
 LARGEST = 100  # megabytes under way at once
+BINARY = ("RecordIO", "TFRecord")
 FORMATS = ("text/csv", "application/json", "application/jsonlines")
 
 
@@ -71,6 +72,9 @@ def _check_processing(req: dict[str, Any]) -> None:
         raise validation(f"DataProcessing requires a ContentType among {', '.join(FORMATS)}; it is '{kind}'.")
     if (join or filters["OutputFilter"] != "$") and accept and accept not in FORMATS:
         raise validation(f"DataProcessing requires an Accept among {', '.join(FORMATS)}; it is '{accept}'.")
+    split = req["TransformInput"].get("SplitType", "None")
+    if join and split in BINARY:
+        raise validation(f"JoinSource Input requires input files in JSON or CSV format; the SplitType is {split}.")
     if join and accept and (kind == "text/csv") != (accept == "text/csv"):
         raise validation(f"JoinSource Input requires that input and output have the same format; they are '{kind}' and '{accept}'.")
 

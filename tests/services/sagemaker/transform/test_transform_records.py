@@ -26,6 +26,10 @@ AUGMENTED = {"S3DataSource": {"S3DataType": "AugmentedManifestFile", "S3Uri": f"
         ({"source": {"ContentType": "text/csv"}, "DataProcessing": {"InputFilter": "$..a"}}, "Invalid InputFilter of DataProcessing"),
         ({"source": {"ContentType": "image/png"}, "DataProcessing": {"JoinSource": "Input"}}, "DataProcessing requires a ContentType"),
         (
+            {"source": {"ContentType": "text/csv", "SplitType": "RecordIO"}, "DataProcessing": {"JoinSource": "Input"}},
+            "JoinSource Input requires input files in JSON or CSV format; the SplitType is RecordIO.",
+        ),
+        (
             {
                 "DataCaptureConfig": {"DestinationS3Uri": f"s3://{BUCKET}/capture", "GenerateInferenceId": True},
                 "TransformOutput": {"S3OutputPath": f"s3://{BUCKET}/out", "Accept": "image/png"},
