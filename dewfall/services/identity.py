@@ -163,7 +163,7 @@ def authorize(ctx: Ctx, service: str, operation: str, params: dict[str, Any]) ->
 
         authorize_control(ctx, operation, params)
     elif service == "ecr":
-        from dewfall.services.ecr import check_registry
+        from dewfall.services.ecr.repositories import check_registry
 
         check_registry(ctx, operation, params)
     elif service == "sagemaker":

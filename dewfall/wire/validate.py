@@ -29,7 +29,8 @@ NO_ENUMS = frozenset({"s3", "s3control", "sqs", "sns", "ec2"})
 REQUIRED_ONLY = frozenset({"s3", "s3control", "sqs", "sns", "ec2"})
 CODES = {"logs": "InvalidParameterException", "ecr": "InvalidParameterException", "cloudwatch": "ValidationError"}
 # Enums that AWS lists in another order than its models do.
-ENUM_ORDERS = {frozenset({"OK", "ALARM", "INSUFFICIENT_DATA"}): ("INSUFFICIENT_DATA", "ALARM", "OK")}
+_ORDERS = (("INSUFFICIENT_DATA", "ALARM", "OK"), ("PredictiveScaling", "StepScaling", "TargetTrackingScaling"))
+ENUM_ORDERS = {frozenset(names): names for names in _ORDERS}
 # Lists that say of their members what every list's members are.
 NO_NULLS = frozenset({"tagKeyListType"})
 IAM_NAME = "[\\w+=,.@-]+"
@@ -59,7 +60,7 @@ def refusal(service: str, broken: list[Violation]) -> AwsError:
     if service == "sqs":
         return AwsError("MissingParameter", f"The request must contain the parameter {path[:1].upper() + path[1:]}.", status=400)
     if service == "ecr":
-        text = rule.removeprefix("Member ")
+        text = rule if "enum" in rule else rule.removeprefix("Member ")
         if "pattern: " in text:
             text = text.replace("expression pattern: ", "expression '") + "'"
         return AwsError(CODES[service], f"Invalid parameter at '{path}' failed to satisfy constraint: '{text}'", status=400)

@@ -72,7 +72,6 @@ def missing(what: str, req: dict[str, Any], extra: str = "") -> AwsError:
 
 def listed(ctx: Ctx, kind: str, req: dict[str, Any]) -> list[Record]:
     """Records of a Describe request's resource and dimension."""
-    check_namespace(req)
     if req.get("ScalableDimension") and not (req.get("ResourceId") or req.get("ResourceIds")):
         raise validation("ResourceId must be provided when ScalableDimension is provided" if kind != "target" else "ResourceIds must be provided")
     with ctx.ports.store.reading() as tx:
@@ -84,4 +83,4 @@ def _fits(document: dict[str, Any], req: dict[str, Any]) -> bool:
     wanted = req.get("ResourceIds") or ([req["ResourceId"]] if req.get("ResourceId") else [])
     if wanted and document["ResourceId"] not in wanted:
         return False
-    return req.get("ScalableDimension") in (None, document["ScalableDimension"])
+    return req["ServiceNamespace"] == NAMESPACE and req.get("ScalableDimension") in (None, document["ScalableDimension"])

@@ -12,7 +12,7 @@ from dewfall.engine.ports import Key, Record, Tx
 from dewfall.errors import AwsError, not_implemented
 from dewfall.services.common import page, with_token
 from dewfall.services.registry import operation
-from dewfall.services.sns.filters import SCOPES, check_filter_policy, invalid
+from dewfall.services.sns.filters import SCOPES, check_filter_policy, invalid, unparsed
 from dewfall.services.sns.topics import topic_key, topic_of
 
 DELIVERED = ("sqs", "http", "https")
@@ -53,8 +53,10 @@ def _check(attributes: dict[str, str], scope: str, prefix: str = "") -> None:
 def _check_redrive(text: str, prefix: str) -> None:
     try:
         target = json.loads(text).get("deadLetterTargetArn", "")
-    except (ValueError, AttributeError) as problem:
-        raise invalid(f"{prefix}RedrivePolicy: failed to parse JSON. {problem}") from None
+    except json.JSONDecodeError as problem:
+        raise invalid(f"{prefix}RedrivePolicy: {unparsed(problem)}") from None
+    except AttributeError:
+        raise invalid(f"{prefix}RedrivePolicy: failed to parse JSON.") from None
     if target.split(":")[:1] != ["arn"] or target.count(":") != 5:
         raise invalid(f"{prefix}RedrivePolicy: deadLetterTargetArn is an invalid arn")
 

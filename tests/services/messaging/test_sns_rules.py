@@ -63,6 +63,21 @@ def test_filter_policies_are_checked(sns: Any, topic: str, policy: dict[str, Any
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{invalid}", "Unexpected character ('i' (code 105)): was expecting double-quote to start field name"),
+        ('{"a" 1}', "Unexpected character ('1' (code 49)): was expecting a colon to separate field name and value"),
+        ("nope", "Unrecognized token 'nope': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"),
+        ('{"a":', "Unexpected end-of-input"),
+    ],
+)
+def test_policies_that_are_no_json_say_where(sns: Any, topic: str, text: str, words: str) -> None:
+    for name in ("RedrivePolicy", "FilterPolicy"):
+        message = refusal(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=f"{QUEUE}q", Attributes={name: text})[1]
+        assert message.startswith(f"Invalid parameter: Attributes Reason: {name}: failed to parse JSON. {words}\n at [Source: REDACTED")
+
+
+@pytest.mark.parametrize(
     ("more", "code"),
     [
         ({"Message": ""}, "InvalidParameter"),

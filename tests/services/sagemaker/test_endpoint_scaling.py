@@ -174,6 +174,12 @@ def test_targets_that_are_refused(scaling: Any, changes: dict[str, Any], words: 
         scaling.register_scalable_target(**{**PLACE, "MinCapacity": 1, "MaxCapacity": 2, **changes})
 
 
+def test_other_namespaces_hold_nothing(scaling: Any) -> None:
+    assert scaling.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"] == []
+    with pytest.raises(ClientError, match=r"\[PredictiveScaling, StepScaling, TargetTrackingScaling\]"):
+        scaling.put_scaling_policy(PolicyName="policy", PolicyType="Other", **PLACE)
+
+
 def test_a_metric_may_be_an_expression(scaling: Any, hosting: Hosting) -> None:
     stat = {"Metric": {"Namespace": "Shop", "MetricName": "Backlog"}, "Stat": "Average"}
     queries = [{"Id": "m1", "MetricStat": stat, "ReturnData": False}, {"Id": "e1", "Expression": "m1 / 2"}]

@@ -1,22 +1,20 @@
-"""ECR, to the extent that SageMaker flows ask for it: an authorization token, and repositories as records.
-
-There are no layers to pull here: images are catalog entries. What pushes or pulls image content is not built.
-"""
+"""ECR's repositories, their settings and policies, and the authorization token, which opens nothing."""
 
 from __future__ import annotations
 
 import base64
-import json
 import secrets
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from dewfall.context import Ctx
 from dewfall.engine.ports import AlreadyExists, Key, Record, Tx
 from dewfall.errors import AwsError
-from dewfall.rules.policy import Access, Policy, trusts
+from dewfall.rules.policy import Access, trusts
 from dewfall.services.common import drop_tags, get_tags, page, put_tags, remove_tags, with_token
+from dewfall.services.ecr.policies import check_lifecycle, check_policy, invalid
 from dewfall.services.registry import operation
 
 
@@ -33,7 +31,7 @@ def _key(ctx: Ctx, name: str) -> Key:
     return Key(ctx.account, ctx.region, "ecr", "repository", name)
 
 
-def _find(tx: Tx, ctx: Ctx, name: str) -> Record:
+def find_repository(tx: Tx, ctx: Ctx, name: str) -> Record:
     record = tx.records.get(_key(ctx, name))
     if record is None:
         message = f"The repository with name '{name}' does not exist in the registry with id '{ctx.account}'"
@@ -41,14 +39,14 @@ def _find(tx: Tx, ctx: Ctx, name: str) -> Record:
     return record
 
 
-def _registry(ctx: Ctx, req: dict[str, Any]) -> Ctx:
+def registry(ctx: Ctx, req: dict[str, Any]) -> Ctx:
     """The surroundings of the registry that a request names: its own account's, or another's."""
     return replace(ctx, account=req["registryId"]) if req.get("registryId") else ctx
 
 
 def check_registry(ctx: Ctx, operation_name: str, req: dict[str, Any]) -> None:
     """AccessDeniedException for another account's registry, unless the policy of each repository asked for lets the caller in."""
-    other = _registry(ctx, req)
+    other = registry(ctx, req)
     if other.account == ctx.account:
         return
     action = f"ecr:{operation_name}"
@@ -61,12 +59,22 @@ def check_registry(ctx: Ctx, operation_name: str, req: dict[str, Any]) -> None:
 
 
 def _name(arn: str) -> str:
+    if not arn.startswith("arn:") or "repository/" not in arn:
+        raise invalid("resourceArn", "Invalid ARN")
     return arn.partition("repository/")[2]
+
+
+def _encryption(ctx: Ctx, asked: dict[str, Any] | None) -> dict[str, Any]:
+    """What encrypts a repository: AES256, or KMS with the key named, else with the account's own for ECR."""
+    if asked is None or asked["encryptionType"] == "AES256" or asked.get("kmsKey"):
+        return asked or {"encryptionType": "AES256"}
+    managed = uuid5(NAMESPACE_URL, f"{ctx.region}/{ctx.account}/alias/aws/ecr")
+    return {**asked, "kmsKey": ctx.arn("kms", f"key/{managed}")}
 
 
 @operation("ecr", "CreateRepository", records=True)
 def create_repository(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
-    ctx, name = _registry(ctx, req), req["repositoryName"]
+    ctx, name = registry(ctx, req), req["repositoryName"]
     document = {
         "repositoryArn": ctx.arn("ecr", f"repository/{name}"),
         "registryId": ctx.account,
@@ -75,8 +83,9 @@ def create_repository(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         "createdAt": ctx.now(),
         "imageTagMutability": req.get("imageTagMutability", "MUTABLE"),
         "imageScanningConfiguration": req.get("imageScanningConfiguration", {"scanOnPush": False}),
-        "encryptionConfiguration": req.get("encryptionConfiguration", {"encryptionType": "AES256"}),
+        "encryptionConfiguration": _encryption(ctx, req.get("encryptionConfiguration")),
     }
+    document |= {name: req[name] for name in ("imageTagMutabilityExclusionFilters",) if req.get(name)}
     with ctx.ports.store.transaction() as tx:
         try:
             tx.records.create(Record(_key(ctx, name), document))
@@ -89,10 +98,10 @@ def create_repository(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 
 @operation("ecr", "DescribeRepositories", records=True)
 def describe_repositories(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
-    ctx = _registry(ctx, req)
+    ctx = registry(ctx, req)
     with ctx.ports.store.reading() as tx:
         if req.get("repositoryNames"):
-            return {"repositories": [_find(tx, ctx, name).document for name in req["repositoryNames"]]}
+            return {"repositories": [find_repository(tx, ctx, name).document for name in req["repositoryNames"]]}
         found = [r.document for r in tx.records.list(ctx.account, ctx.region, "ecr", "repository")]
     taken, token = page(found, req, key=lambda r: str(r["repositoryName"]), limit_member="maxResults", token_member="nextToken")
     return with_token({"repositories": taken}, token, "nextToken")
@@ -100,9 +109,15 @@ def describe_repositories(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 
 @operation("ecr", "DeleteRepository", records=True)
 def delete_repository(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
-    ctx = _registry(ctx, req)
+    ctx = registry(ctx, req)
     with ctx.ports.store.transaction() as tx:
-        record = _find(tx, ctx, req["repositoryName"])
+        record = find_repository(tx, ctx, req["repositoryName"])
+        images = tx.records.list(ctx.account, ctx.region, "ecr", "image", parent=record.document["repositoryArn"])
+        if images and not req.get("force"):
+            where = f"The repository with name '{req['repositoryName']}' in registry with id '{ctx.account}'"
+            raise AwsError("RepositoryNotEmptyException", f"{where} cannot be deleted because it still contains images", status=400)
+        for image in images:
+            tx.records.delete(image.key)
         drop_tags(tx, ctx, record.document["repositoryArn"])
         tx.records.delete(record.key)
     return {"repository": record.document}
@@ -111,14 +126,14 @@ def delete_repository(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 @operation("ecr", "ListTagsForResource", records=True)
 def list_tags_for_resource(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
-        _find(tx, ctx, _name(req["resourceArn"]))
+        find_repository(tx, ctx, _name(req["resourceArn"]))
         return {"tags": get_tags(tx, ctx, req["resourceArn"])}
 
 
 @operation("ecr", "TagResource", records=True)
 def tag_resource(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.transaction() as tx:
-        _find(tx, ctx, _name(req["resourceArn"]))
+        find_repository(tx, ctx, _name(req["resourceArn"]))
         put_tags(tx, ctx, req["resourceArn"], req["tags"])
     return {}
 
@@ -126,29 +141,9 @@ def tag_resource(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 @operation("ecr", "UntagResource", records=True)
 def untag_resource(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.transaction() as tx:
-        _find(tx, ctx, _name(req["resourceArn"]))
+        find_repository(tx, ctx, _name(req["resourceArn"]))
         remove_tags(tx, ctx, req["resourceArn"], req["tagKeys"])
     return {}
-
-
-@operation("ecr", "ListImages", records=True)
-def list_images(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
-    ctx = _registry(ctx, req)
-    with ctx.ports.store.reading() as tx:
-        _find(tx, ctx, req["repositoryName"])
-    return {"imageIds": []}
-
-
-@operation("ecr", "DescribeImages", records=True)
-def describe_images(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
-    ctx = _registry(ctx, req)
-    with ctx.ports.store.reading() as tx:
-        _find(tx, ctx, req["repositoryName"])
-    if req.get("imageIds"):
-        shown = ", ".join(f"{name}:'{image[name]}'" for image in req["imageIds"] for name in image)
-        message = f"The image with imageId {{{shown}}} does not exist within the repository with name '{req['repositoryName']}' "
-        raise AwsError("ImageNotFoundException", message + f"in the registry with id '{ctx.account}'", status=400)
-    return {"imageDetails": []}
 
 
 # ---------------------------------------------------------------- settings and policies of repositories
@@ -156,9 +151,9 @@ def describe_images(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 
 def _set(ctx: Ctx, req: dict[str, Any], **members: Any) -> dict[str, Any]:
     """Change members of a repository (None takes one away); what every answer has."""
-    ctx = _registry(ctx, req)
+    ctx = registry(ctx, req)
     with ctx.ports.store.transaction() as tx:
-        record = _find(tx, ctx, req["repositoryName"])
+        record = find_repository(tx, ctx, req["repositoryName"])
         record.document = {name: value for name, value in (record.document | members).items() if value is not None}
         tx.records.save(record)
     return {"registryId": ctx.account, "repositoryName": req["repositoryName"]}
@@ -167,7 +162,9 @@ def _set(ctx: Ctx, req: dict[str, Any], **members: Any) -> dict[str, Any]:
 @operation("ecr", "PutImageTagMutability", records=True)
 def put_image_tag_mutability(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     change = {"imageTagMutability": req["imageTagMutability"]}
-    return _set(ctx, req, **change) | change
+    filters = req.get("imageTagMutabilityExclusionFilters")
+    answer = _set(ctx, req, **change, imageTagMutabilityExclusionFilters=filters or None) | change
+    return answer | ({"imageTagMutabilityExclusionFilters": filters} if filters else {})
 
 
 @operation("ecr", "PutImageScanningConfiguration", records=True)
@@ -176,6 +173,7 @@ def put_image_scanning_configuration(ctx: Ctx, req: dict[str, Any]) -> dict[str,
     return _set(ctx, req, **change) | change
 
 
+NEVER = datetime.fromtimestamp(0, UTC)  # lifecycle policies are kept, not applied
 POLICIES = {
     "_policy": ("policyText", "RepositoryPolicyNotFoundException", "Repository policy"),
     "_lifecycle": ("lifecyclePolicyText", "LifecyclePolicyNotFoundException", "Lifecycle policy"),
@@ -183,23 +181,23 @@ POLICIES = {
 
 
 def _policy(ctx: Ctx, req: dict[str, Any], kind: str) -> dict[str, Any]:
-    ctx = _registry(ctx, req)
+    ctx = registry(ctx, req)
     member, code, words = POLICIES[kind]
     with ctx.ports.store.reading() as tx:
-        text = _find(tx, ctx, req["repositoryName"]).document.get(kind)
+        text = find_repository(tx, ctx, req["repositoryName"]).document.get(kind)
     if text is None:
         where = f"the repository with name '{req['repositoryName']}' in the registry with id '{ctx.account}'"
         raise AwsError(code, f"{words} does not exist for {where}", status=400)
-    return {"registryId": ctx.account, "repositoryName": req["repositoryName"], member: text}
+    answer = {"registryId": ctx.account, "repositoryName": req["repositoryName"], member: text}
+    return answer | ({"lastEvaluatedAt": NEVER} if kind == "_lifecycle" else {})
 
 
 def _put_policy(ctx: Ctx, req: dict[str, Any], kind: str) -> dict[str, Any]:
     text = req[POLICIES[kind][0]]
-    try:
-        Policy.parse(kind, "resource", text) if kind == "_policy" else json.loads(text)
-    except ValueError:
-        message = "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided'"
-        raise AwsError("InvalidParameterException", message, status=400) from None
+    if kind == "_policy":
+        check_policy(text, "repository")
+    else:
+        check_lifecycle(text)
     return _set(ctx, req, **{kind: text}) | {POLICIES[kind][0]: text}
 
 
