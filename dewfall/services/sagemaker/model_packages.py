@@ -135,6 +135,8 @@ def delete_model_package(ctx: Ctx, req: dict[str, Any]) -> None:
 def load_package(ctx: Ctx, tx: Tx, name_or_arn: str) -> Record:
     """A package by name (group/version), or ARN; AWS's error when there is none."""
     name = name_of(name_or_arn)
+    if name_or_arn.startswith("arn:") and name_or_arn.split(":")[3] != ctx.region:
+        raise validation(f"ARN should be scoped to correct region: {ctx.region}")
     record = tx.records.get(package_key(ctx, name))
     if record is None or (name_or_arn.startswith("arn:") and record.document["ModelPackageArn"] != name_or_arn):
         raise validation(f"ModelPackage {name_or_arn if name_or_arn.startswith('arn:') else package_arn(ctx, name)} does not exist.")

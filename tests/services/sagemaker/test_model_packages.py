@@ -97,6 +97,8 @@ def test_what_is_missing_is_not_found(hosting: Hosting) -> None:
     missing = ("ValidationException", f"ModelPackage {ARN}churn/9 does not exist.")
     assert refused(sagemaker.describe_model_package, ModelPackageName=ARN + "churn/9") == missing
     assert refused(sagemaker.update_model_package, ModelPackageArn=ARN + "churn/9", ApprovalDescription="x") == missing
+    elsewhere = (ARN + "churn/9").replace("us-east-1", "eu-west-1")
+    assert refused(sagemaker.describe_model_package, ModelPackageName=elsewhere)[1] == "ARN should be scoped to correct region: us-east-1"
     arn = version(hosting)
     batch = sagemaker.batch_describe_model_package(ModelPackageArnList=[arn, ARN + "churn/9"])
     assert batch["ModelPackageSummaries"][arn]["ModelPackageVersion"] == 1
