@@ -17,7 +17,7 @@ from dewfall.settings import DEFAULT_ROLE
 
 KIND = "model"
 ROLE = re.compile(r"^arn:aws[a-z\-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$")
-HTTPS_URL = re.compile(r"^https://(?:s3[.-][a-z0-9.-]*|s3)\.?amazonaws\.com(?:\.cn)?/([^/]+)/(.+)$")
+HTTPS_URL = re.compile(r"^https://(?:([a-z0-9][a-z0-9.-]*)\.)?s3(?:[.-][a-z0-9.-]+)?\.amazonaws\.com(?:\.cn)?/(.+)$")
 KEPT_MEMBERS = ("PrimaryContainer", "Containers", "InferenceExecutionConfig", "ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation")
 
 
@@ -94,9 +94,11 @@ def model_role(ctx: Ctx, document: dict[str, Any]) -> str:
 
 
 def s3_uri(url: str) -> str:
-    """An s3:// URI; AWS also takes the https form of a model's address."""
+    """An s3:// URI; AWS also takes the https forms of a model's address, with the bucket in the path or in the host's name."""
     match = HTTPS_URL.match(url)
-    return f"s3://{match[1]}/{match[2]}" if match else url
+    if not match:
+        return url
+    return f"s3://{match[1]}/{match[2]}" if match[1] else f"s3://{match[2]}"
 
 
 def check_model_data(ctx: Ctx, container: dict[str, Any]) -> None:

@@ -33,6 +33,25 @@ def test_a_model_is_described_with_what_aws_fills_in(hosting: Hosting) -> None:
     assert found["EnableNetworkIsolation"] is False
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "s3.amazonaws.com/hosting-tests",
+        "s3-us-east-1.amazonaws.com/hosting-tests",
+        "hosting-tests.s3.amazonaws.com",
+        "hosting-tests.s3.us-east-1.amazonaws.com",
+        "hosting-tests.s3-us-east-1.amazonaws.com",
+    ],
+)
+def test_model_data_may_have_an_https_address(hosting: Hosting, host: str) -> None:
+    hosting.model()  # stores its archive
+    url = f"https://{host}/model.tar.gz"
+    hosting.sagemaker.create_model(ModelName="web", PrimaryContainer={"Image": IMAGE, "ModelDataUrl": url})
+    found = hosting.sagemaker.describe_model(ModelName="web")["PrimaryContainer"]
+    assert found["ModelDataUrl"] == url
+    assert found["ModelDataSource"]["S3DataSource"]["S3Uri"] == "s3://hosting-tests/model.tar.gz"
+
+
 def test_containers_come_back_as_containers(hosting: Hosting) -> None:
     hosting.sagemaker.create_model(ModelName="pair", Containers=[{"Image": IMAGE}, {"Image": IMAGE}], InferenceExecutionConfig={"Mode": "Serial"})
     found = hosting.sagemaker.describe_model(ModelName="pair")
