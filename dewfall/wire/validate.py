@@ -83,7 +83,9 @@ def refusal(service: str, broken: list[Violation]) -> AwsError:
 def _refusal_of_s3(path: str) -> AwsError:
     if path in ("delete", "multipartUpload", "createBucketConfiguration") or "." in path:
         return AwsError("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema", status=400)
-    if path.endswith(("Configuration", "tagging", "accessControlPolicy")):
+    if path == "policy":
+        return AwsError("MalformedPolicy", "Policies must be valid JSON and the first byte must be '{'", status=400)
+    if path.endswith(("Configuration", "tagging", "accessControlPolicy", "bucketLoggingStatus", "ownershipControls")):
         return AwsError("MissingRequestBodyError", "Request Body is empty", status=400)
     return AwsError("InvalidArgument", f"Missing required parameter: {path[:1].upper() + path[1:]}", status=400)
 

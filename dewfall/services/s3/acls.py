@@ -79,10 +79,15 @@ def private(owner: dict[str, str]) -> Document:
 
 
 def writer(ctx: Ctx, bucket: Document, req: dict[str, Any]) -> Document:
-    """The Owner member of a new object's document, where another account writes it and keeps it; nothing where it is the bucket's."""
+    """The Owner member of a new object's document, where another account writes it and keeps it; nothing where it is the bucket's.
+
+    Where ownership was never put, the object is the bucket's, as of new buckets, and its writer keeps its rights, as of old ones.
+    """
     account = NOBODY if ctx.caller.kind == "anonymous" else ctx.caller.account
     kind = ownership(bucket)
     given = req.get("ACL") == "bucket-owner-full-control" or canonical_id(bucket["Account"]) in (req.get("GrantFullControl") or "")
+    if account not in (bucket["Account"], NOBODY) and kind == "BucketOwnerEnforced" and not are_disabled(bucket):
+        return {"Writer": account}
     if account == bucket["Account"] or kind == "BucketOwnerEnforced" or (kind == "BucketOwnerPreferred" and given):
         return {}
     return {"Owner": account}
@@ -137,8 +142,8 @@ def _wanted(bucket: Document, req: dict[str, Any], owner: dict[str, str]) -> Doc
 
 
 def _check_allowed(bucket: Document, canned: str) -> None:
-    """AccessControlListNotSupported where the owner has chosen to enforce ownership."""
-    if are_disabled(bucket) and canned not in ("private", "bucket-owner-full-control"):
+    """AccessControlListNotSupported where the owner has chosen to enforce ownership: of ACLs there is left only the one that says so."""
+    if are_disabled(bucket) and canned != "bucket-owner-full-control":
         raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
 
 

@@ -169,10 +169,11 @@ def new_bucket(ctx: Ctx, name: str, region: str, req: dict[str, Any]) -> Documen
     if req.get("ObjectLockEnabledForBucket"):
         document["Versioning"] = "Enabled"
         document["Settings"]["ObjectLock"] = {"ObjectLockEnabled": "Enabled"}
-    if req.get("ACL") not in (None, "private") and ownership == "BucketOwnerEnforced":
+    enforced = ownership == "BucketOwnerEnforced"
+    if req.get("ACL") not in (None, "private") and enforced:
         message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
         raise AwsError("InvalidBucketAclWithObjectOwnership", message, status=400)
-    acl = acls.of_request(document, req, owner_of(document))
+    acl = None if enforced and req.get("ACL") == "private" else acls.of_request(document, req, owner_of(document))
     if acl is not None:
         document["Settings"]["Acl"] = acl
     return document
@@ -180,13 +181,14 @@ def new_bucket(ctx: Ctx, name: str, region: str, req: dict[str, Any]) -> Documen
 
 def location(ctx: Ctx, constraint: str | None) -> str:
     """The region of a new bucket: the endpoint's, which a constraint must name unless it is us-east-1's."""
+    here = ctx.region if ctx.region in REGIONS else CLASSIC  # some clients sign for "US"
     if constraint is None:
-        if ctx.region != CLASSIC:
+        if here != CLASSIC:
             raise _illegal("unspecified")
         return CLASSIC
     if constraint == "":
         raise malformed_xml()
-    if ctx.region not in (CLASSIC, constraint) and not (constraint == "EU" and ctx.region == "eu-west-1"):
+    if here not in (CLASSIC, constraint) and not (constraint == "EU" and ctx.region == "eu-west-1"):
         raise _illegal(constraint)
     if constraint not in REGIONS:
         message = "The specified location-constraint is not valid"

@@ -156,7 +156,8 @@ def check_customer_key(document: Document, req: dict[str, Any], prefix: str = ""
         message = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."
         raise invalid_request(message)
     if customer_key(req, prefix)["SSECustomerKeyMD5"] != kept:
-        raise AwsError("AccessDenied", "Access Denied", status=403)
+        message = "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key."
+        raise AwsError("AccessDenied", message, status=403)
 
 
 def shown_encryption(document: Document) -> Document:

@@ -100,6 +100,9 @@ KEYS = {
     "ObjectLockMode": "s3:object-lock-mode",
     "ObjectLockLegalHoldStatus": "s3:object-lock-legal-hold",
 }
+WRITES = ("PutObject", "CopyObject", "CreateMultipartUpload")
+# What a writer needs besides, where it says so: member → action.
+ALSO = {"Tagging": "PutObjectTagging", "ObjectLockMode": "PutObjectRetention", "ObjectLockLegalHoldStatus": "PutObjectLegalHold"}
 CHANGES_OWNER = ("PutBucketAcl", "PutObjectAcl")
 ALWAYS_THE_OWNERS = ("GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy")
 
@@ -142,6 +145,8 @@ def questions(operation: str, req: dict[str, Any]) -> Iterator[Question]:
     """What an operation wants. A copy asks for its source, too."""
     action, bucket, version_id = ACTIONS.get(operation, operation), req.get("Bucket", ""), req.get("VersionId")
     yield Question(action, bucket, req.get("Key", ""), version_id)
+    if operation in WRITES:
+        yield from (Question(named, bucket, req.get("Key", "")) for member, named in ALSO.items() if req.get(member))
     if operation in ("CopyObject", "UploadPartCopy"):
         source, key, of = read_source(req["CopySource"])
         yield Question("GetObject", source, key, of)
@@ -179,7 +184,7 @@ def is_allowed(ctx: Ctx, tx: Tx, question: Question, req: dict[str, Any]) -> boo
     restricted = policy is not None and not own and _block(bucket).get("RestrictPublicBuckets") and is_public({"Statement": list(policy.statements)})
     shared = (by_policy == "allowed" and not restricted) or _by_acl(caller, bucket, version, question)
     if not shared and question.action == "GetObject" and version is None:
-        return is_allowed(ctx, tx, Question("ListBucket", question.bucket), {})  # who may list may know that there is no such key
+        return is_allowed(ctx, tx, Question("ListBucket", question.bucket), {"Prefix": question.key})  # who may list may know that
     return shared and (own or caller.kind == "anonymous" or by_identity == "allowed")
 
 
@@ -312,6 +317,8 @@ def _by_acl(caller: Caller, bucket: Document, version: Version | None, question:
         acl, permission = version.document.get("Acl") or private(owner_in(bucket, version.document)), OBJECT_GRANTS[question.action]
     else:
         return False
+    if question.action in OBJECT_GRANTS and version is not None and version.document.get("Writer") == caller.account:
+        return True
     known, foreign = caller.kind != "anonymous", version is not None and bool(version.document.get("Owner"))
     other = known and (foreign or caller.account != bucket["Account"])  # an account's own users have their rights from its policies
     groups = () if _block(bucket).get("IgnorePublicAcls") else (ALL_USERS, AUTHENTICATED) if known else (ALL_USERS,)

@@ -297,9 +297,39 @@ def test_creating_a_bucket_again_resets_its_acl(s3: Any) -> None:
 def test_two_kinds_of_encryption_at_once(s3: Any, refused: Refused) -> None:
     key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
     assert refused(s3.put_object, Bucket="data", Key="k", ServerSideEncryption="AES256", **key) == ("InvalidArgument", 400)
-    upload = s3.create_multipart_upload(Bucket="data", Key="k", **key)["UploadId"]
-    other = key | {"SSECustomerKey": "o" * 32}
-    assert refused(s3.upload_part, Bucket="data", Key="k", UploadId=upload, PartNumber=1, Body=b"x", **other) == ("InvalidRequest", 400)
+
+
+def test_parts_bring_the_key_that_the_upload_began_with(s3: Any, refused: Refused) -> None:
+    s3.put_object(Bucket="data", Key="source", Body=b"x")
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    upload = {"Bucket": "data", "Key": "k", "UploadId": s3.create_multipart_upload(Bucket="data", Key="k", **key)["UploadId"]}
+    for other in ({}, key | {"SSECustomerKey": "o" * 32}):
+        assert refused(s3.upload_part, **upload, PartNumber=1, Body=b"x", **other) == ("InvalidRequest", 400)
+        assert refused(s3.upload_part_copy, **upload, PartNumber=1, CopySource="data/source", **other) == ("InvalidRequest", 400)
+    part = s3.upload_part_copy(**upload, PartNumber=1, CopySource="data/source", **key)["CopyPartResult"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    assert refused(s3.complete_multipart_upload, **upload, MultipartUpload=parts, **other) == ("InvalidRequest", 400)
+    s3.complete_multipart_upload(**upload, MultipartUpload=parts, **key)
+
+
+def test_where_ownership_is_enforced_a_private_acl_is_one_too_many(s3: Any, refused: Refused) -> None:
+    s3.put_bucket_ownership_controls(Bucket="data", OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]})
+    assert refused(s3.put_object, Bucket="data", Key="k", ACL="private") == ("AccessControlListNotSupported", 400)
+    assert refused(s3.put_bucket_acl, Bucket="data", ACL="private") == ("AccessControlListNotSupported", 400)
+    s3.put_object(Bucket="data", Key="k", ACL="bucket-owner-full-control")
+
+
+@pytest.mark.parametrize(
+    ("setting", "code"),
+    [("policy", b"MalformedPolicy"), ("logging", b"MissingRequestBodyError"), ("ownershipControls", b"MissingRequestBodyError")],
+)
+def test_settings_without_a_body(s3: Any, setting: str, code: bytes) -> None:
+    assert b"<Code>" + code + b"</Code>" in ask(s3, "PUT", f"/data?{setting}")[2]
+
+
+def test_a_region_that_is_none_makes_buckets_in_the_first_one(dewfall: Server, s3: Any) -> None:
+    dewfall.client("s3", region_name="US").create_bucket(Bucket="named-by-an-old-client")
+    assert s3.head_bucket(Bucket="named-by-an-old-client")["BucketRegion"] == "us-east-1"
 
 
 def test_a_length_that_is_too_short_is_a_wrong_digest(s3: Any) -> None:

@@ -264,3 +264,23 @@ def test_a_form_with_an_unknown_key(owner: Any) -> None:
     del form["fields"]["AWSAccessKeyId"]
     answer = httpx.post(form["url"], data=form["fields"], files={"file": b"x"})
     assert (answer.status_code, b"InvalidArgument" in answer.content) == (400, True)
+
+
+def test_who_may_list_a_prefix_may_know_what_is_not_there(owner: Any, stranger: Any, refused: Refused) -> None:
+    allow(owner, Action="s3:ListBucket", Resource="arn:aws:s3:::data", Condition={"StringLike": {"s3:prefix": "open/*"}})
+    assert refused(stranger.head_object, Bucket="data", Key="open/nothing")[1] == 404
+    assert refused(stranger.head_object, Bucket="data", Key="closed/nothing")[1] == 403
+
+
+def test_where_ownership_was_never_put_both_may_read(owner: Any, other: Any) -> None:
+    allow(owner, Action="s3:PutObject")
+    other.put_object(Bucket="data", Key="theirs", Body=b"y")
+    assert {client.get_object(Bucket="data", Key="theirs")["Body"].read() for client in (owner, other)} == {b"y"}
+
+
+def test_tags_and_holds_need_a_right_of_their_own(owner: Any, stranger: Any, refused: Refused) -> None:
+    allow(owner, Action="s3:PutObject")
+    assert refused(stranger.put_object, Bucket="data", Key="k", Body=b"y", Tagging="a=b") == ("AccessDenied", 403)
+    assert refused(stranger.put_object, Bucket="data", Key="k", Body=b"y", ObjectLockLegalHoldStatus="ON") == ("AccessDenied", 403)
+    allow(owner, Action=["s3:PutObject", "s3:PutObjectTagging"])
+    stranger.put_object(Bucket="data", Key="k", Body=b"y", Tagging="a=b")
