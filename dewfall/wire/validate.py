@@ -34,7 +34,7 @@ ENUM_ORDERS = {frozenset(names): names for names in _ORDERS}
 # Lists that say of their members what every list's members are.
 NO_NULLS = frozenset({"tagKeyListType"})
 IAM_NAME = "[\\w+=,.@-]+"
-# Services that don't repeat the value that they refuse.
+# Services that don't repeat the value that they refuse, nor tell which they would take.
 SILENT = frozenset({"iam"})
 IAM_PATHS = ("(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)", "((/[A-Za-z0-9\\.,\\+@=_-]+)*)/")
 # Where several members are refused, the order in which IAM names them; it is not the model's.
@@ -73,7 +73,8 @@ def refusal(service: str, broken: list[Violation]) -> AwsError:
         )
         return AwsError("ValidationError", message, status=400)
     if service in SILENT:
-        broken = sorted(((p, _SECRET, r) for p, _, r in broken), key=lambda v: IAM_ORDER.index(v[0]) if v[0] in IAM_ORDER else 0)
+        told = [(p, _SECRET, r.partition(": [")[0] if "enum value set" in r else r) for p, _, r in broken]
+        broken = sorted(told, key=lambda v: IAM_ORDER.index(v[0]) if v[0] in IAM_ORDER else 0)
     if service == "logs" and path in ("logGroupName", "logStreamName") and rule.endswith("less than or equal to 512"):
         return AwsError(CODES[service], "Invalid LogGroup or LogStream, both must have length less than or equal to 512.", status=400)
     many = f"{len(broken)} validation error{'s' if len(broken) > 1 else ''} detected: "

@@ -7,11 +7,13 @@ import binascii
 import hashlib
 import secrets
 from typing import Any
+from urllib.parse import quote
 
 from dewfall.context import Ctx, new_id
 from dewfall.engine.ports import AlreadyExists, Key, Record, Tx
 from dewfall.errors import AwsError
-from dewfall.services.iam.entities import find, listing
+from dewfall.rules import qr_code
+from dewfall.services.iam.entities import find, listing, merge_tags, tags_page
 from dewfall.services.iam.users import user_name
 from dewfall.services.registry import operation
 
@@ -42,26 +44,27 @@ def _list(ctx: Ctx, req: dict[str, Any], kind: str, member: str, key: str) -> di
 
 @operation("iam", "CreateVirtualMFADevice", records=True)
 def create_virtual_mfa_device(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
-    """Without the picture (QRCodePNG); the seed says the same."""
-    arn = f"arn:{ctx.partition}:iam::{ctx.account}:mfa{req.get('Path') or '/'}{req['VirtualMFADeviceName']}"
-    document = {"SerialNumber": arn, "Tags": req.get("Tags") or []}
+    name = req["VirtualMFADeviceName"]
+    arn = f"arn:{ctx.partition}:iam::{ctx.account}:mfa{req.get('Path') or '/'}{name}"
+    document = {"SerialNumber": arn, "Tags": merge_tags([], req.get("Tags") or [])}
     with ctx.ports.store.transaction() as tx:
         try:
             tx.records.create(Record(_key(ctx, "virtual-mfa-device", arn), document))
         except AlreadyExists:
             raise AwsError("EntityAlreadyExists", "MFA device already exists.", status=409) from None
-    return {"VirtualMFADevice": document | {"Base32StringSeed": base64.b32encode(secrets.token_bytes(40))}}
+    seed = base64.b32encode(secrets.token_bytes(40))
+    picture = qr_code.png(f"otpauth://totp/{quote(name, safe='@')}@{ctx.account}?secret={seed.decode()}")
+    shown = {member: value for member, value in document.items() if value}
+    return {"VirtualMFADevice": shown | {"Base32StringSeed": seed, "QRCodePNG": picture}}
 
 
 @operation("iam", "DeleteVirtualMFADevice", records=True)
 def delete_virtual_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
     with ctx.ports.store.transaction() as tx:
-        key = _key(ctx, "virtual-mfa-device", req["SerialNumber"])
-        if tx.records.get(key) is None:
-            raise AwsError("NoSuchEntity", _no_device(req), status=404)
+        record = _virtual(tx, ctx, req)
         if tx.records.get(_key(ctx, "mfa-device", req["SerialNumber"])):
             raise AwsError("DeleteConflict", "MFA VirtualDevice still in use", status=409)
-        tx.records.delete(key)
+        tx.records.delete(record.key)
 
 
 @operation("iam", "ListVirtualMFADevices", records=True)
@@ -94,6 +97,15 @@ def deactivate_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
         tx.records.delete(_of_user(tx, ctx, "mfa-device", req["SerialNumber"], user_name(ctx, req), _no_device(req)).key)
 
 
+@operation("iam", "GetMFADevice", records=True)
+def get_mfa_device(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
+    with ctx.ports.store.reading() as tx:
+        record = tx.records.get(_key(ctx, "mfa-device", req["SerialNumber"]))
+        if record is None or req.get("UserName") not in (None, record.parent):
+            raise AwsError("NoSuchEntity", _no_device(req), status=404)
+        return record.document
+
+
 def _no_device(req: dict[str, Any]) -> str:
     return f"MFA Device with serial number {req['SerialNumber']} does not exist."
 
@@ -101,6 +113,36 @@ def _no_device(req: dict[str, Any]) -> str:
 @operation("iam", "ListMFADevices", records=True)
 def list_mfa_devices(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     return _list(ctx, req, "mfa-device", "MFADevices", "SerialNumber")
+
+
+def _virtual(tx: Tx, ctx: Ctx, req: dict[str, Any]) -> Record:
+    record = tx.records.get(_key(ctx, "virtual-mfa-device", req["SerialNumber"]))
+    if record is None:
+        raise AwsError("NoSuchEntity", _no_device(req), status=404)
+    return record
+
+
+@operation("iam", "TagMFADevice", records=True)
+def tag_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
+    with ctx.ports.store.transaction() as tx:
+        record = _virtual(tx, ctx, req)
+        record.document["Tags"] = merge_tags(record.document["Tags"], req["Tags"])
+        tx.records.save(record)
+
+
+@operation("iam", "UntagMFADevice", records=True)
+def untag_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
+    gone = {key.lower() for key in req["TagKeys"]}
+    with ctx.ports.store.transaction() as tx:
+        record = _virtual(tx, ctx, req)
+        record.document["Tags"] = [tag for tag in record.document["Tags"] if tag["Key"].lower() not in gone]
+        tx.records.save(record)
+
+
+@operation("iam", "ListMFADeviceTags", records=True)
+def list_mfa_device_tags(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
+    with ctx.ports.store.reading() as tx:
+        return tags_page(_virtual(tx, ctx, req).document["Tags"], req)
 
 
 # ---------------------------------------------------------------- SSH keys

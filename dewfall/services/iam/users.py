@@ -16,7 +16,8 @@ HANGING = {
     "login-profile": "delete login profile",
     "mfa-device": "deactivate MFA device",
     "signing-certificate": "delete signing certificates",
-    "ssh-key": "delete SSH public keys",
+    "service-credential": "remove referenced objects",
+    "ssh-key": "remove referenced objects",
 }
 
 

@@ -77,6 +77,8 @@ def test_devices_and_keys_of_users_are_kept(iam: Any) -> None:
     iam.enable_mfa_device(UserName="ada", SerialNumber=serial, AuthenticationCode1="123456", AuthenticationCode2="654321")
     assert iam.list_virtual_mfa_devices(AssignmentStatus="Assigned")["VirtualMFADevices"][0]["User"]["UserName"] == "ada"
     assert refusal(iam.delete_virtual_mfa_device, SerialNumber=serial)[0] == "DeleteConflict"
+    assert iam.get_mfa_device(SerialNumber=serial)["UserName"] == "ada"
+    assert refusal(iam.get_mfa_device, SerialNumber=serial, UserName="eve")[0] == "NoSuchEntity"
     key = iam.upload_ssh_public_key(UserName="ada", SSHPublicKeyBody="ssh-rsa AAAA x")["SSHPublicKey"]
     iam.update_ssh_public_key(UserName="ada", SSHPublicKeyId=key["SSHPublicKeyId"], Status="Inactive")
     assert iam.list_ssh_public_keys(UserName="ada")["SSHPublicKeys"][0]["Status"] == "Inactive"
@@ -139,3 +141,39 @@ def test_only_get_policy_tells_the_description(iam: Any) -> None:
     assert iam.get_policy(PolicyArn=made["Arn"])["Policy"]["Description"] == "reads"
     nothing = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "invalid"}})
     assert "must be prefaced by a vendor" in refusal(iam.create_policy, PolicyName="q", PolicyDocument=nothing)[1]
+
+
+def test_a_virtual_device_shows_its_seed(iam: Any) -> None:
+    device = iam.create_virtual_mfa_device(VirtualMFADeviceName="phone", Tags=[{"Key": "Team", "Value": "a"}])["VirtualMFADevice"]
+    assert device["QRCodePNG"].startswith(b"\x89PNG")
+    assert "Tags" not in iam.create_virtual_mfa_device(VirtualMFADeviceName="p" * 226)["VirtualMFADevice"]
+    serial = device["SerialNumber"]
+    iam.tag_mfa_device(SerialNumber=serial, Tags=[{"Key": "team", "Value": "b"}, {"Key": "use", "Value": "c"}])
+    iam.untag_mfa_device(SerialNumber=serial, TagKeys=["USE"])
+    assert iam.list_mfa_device_tags(SerialNumber=serial)["Tags"] == [{"Key": "team", "Value": "b"}]
+    assert refusal(iam.list_mfa_device_tags, SerialNumber=f"{serial}x")[0] == "NoSuchEntity"
+
+
+def test_passwords_for_one_service(iam: Any) -> None:
+    iam.create_user(UserName="ada")
+    asked = {"UserName": "ada", "ServiceName": "codecommit.amazonaws.com"}
+    made = iam.create_service_specific_credential(**asked)["ServiceSpecificCredential"]
+    assert (made["ServiceUserName"], made["Status"]) == ("ada-at-000000000000", "Active")
+    assert iam.create_service_specific_credential(**asked)["ServiceSpecificCredential"]["ServiceUserName"] == "ada+1-at-000000000000"
+    assert refusal(iam.create_service_specific_credential, **asked)[0] == "LimitExceeded"
+    unknown = refusal(iam.create_service_specific_credential, UserName="ada", ServiceName="lambda.amazonaws.com")
+    assert unknown == ("NoSuchEntity", "No such service lambda.amazonaws.com is supported for Service Specific Credentials")
+    key = iam.create_service_specific_credential(UserName="ada", ServiceName="bedrock.amazonaws.com", CredentialAgeDays=30)
+    assert key["ServiceSpecificCredential"]["ServiceCredentialSecret"].startswith("ABSK")
+    this = {"UserName": "ada", "ServiceSpecificCredentialId": made["ServiceSpecificCredentialId"]}
+    iam.update_service_specific_credential(Status="Inactive", **this)
+    assert iam.reset_service_specific_credential(**this)["ServiceSpecificCredential"]["ServicePassword"] != made["ServicePassword"]
+    listed = iam.list_service_specific_credentials(**asked)["ServiceSpecificCredentials"]
+    assert sorted(credential["Status"] for credential in listed) == ["Active", "Inactive"]
+    assert "ServicePassword" not in listed[0]
+    assert len(iam.list_service_specific_credentials(AllUsers=True)["ServiceSpecificCredentials"]) == 3
+    wrong = refusal(iam.update_service_specific_credential, Status="Gone", **this)
+    assert wrong[1] == "1 validation error detected: Value at 'status' failed to satisfy constraint: Member must satisfy enum value set"
+    assert refusal(iam.delete_user, UserName="ada") == ("DeleteConflict", "Cannot delete entity, must remove referenced objects first.")
+    iam.delete_service_specific_credential(**this)
+    assert refusal(iam.delete_service_specific_credential, **this)[0] == "NoSuchEntity"
