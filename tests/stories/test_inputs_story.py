@@ -61,6 +61,14 @@ def test_a_manifest_names_the_files(dewfall: Server, job: Job) -> None:
     assert seen(dewfall, "seen") == ["['b.csv']"]
 
 
+def test_a_channel_may_have_an_https_address(dewfall: Server, job: Job) -> None:
+    given = source("S3Prefix", "")
+    given["S3DataSource"]["S3Uri"] = f"https://s3-us-east-1.amazonaws.com/{BUCKET}/data/"
+    done = job(LIST, {"ChannelName": "train", "DataSource": given})
+    assert (done["TrainingJobStatus"], done["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"][:8]) == ("Completed", "https://")
+    assert seen(dewfall, "seen") == ["['a.csv', 'b.csv']"]
+
+
 def test_an_augmented_manifest_streams_its_attributes(dewfall: Server, job: Job) -> None:
     lines = [{"source-ref": f"s3://{BUCKET}/data/{name}.csv", "class": n, "other": {}} for n, name in enumerate("ba")]
     dewfall.client("s3").put_object(Bucket=BUCKET, Key="lists/lines", Body="\n".join(map(json.dumps, lines)))

@@ -12,6 +12,7 @@ from dewfall.context import Ctx
 from dewfall.errors import AwsError, not_built, validation
 from dewfall.services.sagemaker.file_systems import folder_of_all
 from dewfall.services.sagemaker.input_sources import nothing_found
+from dewfall.services.sagemaker.models import s3_uri
 from dewfall.services.sagemaker.training_inputs import input_mode
 
 S3_URI = re.compile(r"^s3://[^/]+(/.*)?$")
@@ -43,13 +44,14 @@ def _check_s3(ctx: Ctx, req: dict[str, Any], channel: dict[str, Any], source: di
         raise validation(f"AttributeNames must be specified for channel {name} because its S3DataType is AugmentedManifestFile.")
     if kind != "AugmentedManifestFile" and source.get("AttributeNames"):
         raise validation(f"AttributeNames of channel {name} can only be specified if its S3DataType is AugmentedManifestFile.")
-    if not S3_URI.match(source["S3Uri"]):
-        raise validation(f"The S3 URI '{source['S3Uri']}' of channel {name} is not valid.")
+    uri = s3_uri(source["S3Uri"])
+    if not S3_URI.match(uri):
+        raise validation(f"The S3 URI '{uri}' of channel {name} is not valid.")
     groups = {group["InstanceGroupName"] for group in req["ResourceConfig"].get("InstanceGroups", ())}
     unknown = ", ".join(sorted(set(source.get("InstanceGroupNames", ())) - groups))
     if unknown:
         raise validation(f"Channel {name} names instance groups that ResourceConfig does not have: {unknown}.")
-    _check_objects(ctx, source["S3Uri"], req["RoleArn"])
+    _check_objects(ctx, uri, req["RoleArn"])
 
 
 def _check_file_system(ctx: Ctx, req: dict[str, Any], channel: dict[str, Any], source: dict[str, Any]) -> None:

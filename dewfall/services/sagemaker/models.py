@@ -94,7 +94,7 @@ def model_role(ctx: Ctx, document: dict[str, Any]) -> str:
 
 
 def s3_uri(url: str) -> str:
-    """An s3:// URI; AWS also takes the https forms of a model's address, with the bucket in the path or in the host's name."""
+    """An s3:// URI; AWS also takes the https forms of an object's address, with the bucket in the path or in the host's name."""
     match = HTTPS_URL.match(url)
     if not match:
         return url

@@ -14,6 +14,7 @@ from dewfall.services.sagemaker.checkpoints import FOLDER
 from dewfall.services.sagemaker.file_systems import file_system_folder
 from dewfall.services.sagemaker.input_sources import augmented_files, stored_files
 from dewfall.services.sagemaker.live_outputs import watching_files
+from dewfall.services.sagemaker.models import s3_uri
 
 CONFIG = "/opt/ml/input/config"
 DATA = "/opt/ml/input/data"
@@ -57,6 +58,7 @@ def _channel(ctx: Ctx, document: dict[str, Any], channel: dict[str, Any]) -> Cha
         folder, writable = file_system_folder(ctx, channel["DataSource"]["FileSystemDataSource"])
         return Channel(name, target, "Folder", (), folder=folder, writable=writable)
     source = channel["DataSource"]["S3DataSource"]
+    source = source | {"S3Uri": s3_uri(source["S3Uri"])}
     augmented = source["S3DataType"] == "AugmentedManifestFile"
     files = augmented_files(ctx, source) if augmented else stored_files(ctx, source["S3DataType"], source["S3Uri"], document["RoleArn"])
     mode, compression = input_mode(document, channel), channel.get("CompressionType", "None")
