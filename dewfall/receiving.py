@@ -40,7 +40,8 @@ class Gone(Exception):
 async def receive_body(house: House, request: Request, match: Match, receive: Receive) -> bytes | StagedBody:
     """Read what the client sends: a streamed payload into staging, everything else into memory."""
     decoder = chunk_decoder(request)
-    if match.service == "s3" and match.streams and not {"content-length", "transfer-encoding"} & request.headers.keys():
+    lengths = {"x-amz-decoded-content-length"} if decoder else {"content-length", "transfer-encoding"}
+    if match.service == "s3" and match.streams and not lengths & request.headers.keys():
         raise AwsError("MissingContentLength", "You must provide the Content-Length HTTP header.", status=411)
     if not match.streams and not is_form_upload(request, match):
         return await _read(receive, decoder, request)

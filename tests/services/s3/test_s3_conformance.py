@@ -347,3 +347,16 @@ def test_a_body_that_never_comes_is_waited_for_no_longer_than_needed() -> None:
     with pytest.raises(AwsError) as caught:
         asyncio.run(next_message(never, 0.0))
     assert (caught.value.code, caught.value.status) == ("RequestTimeout", 400)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"x_amz_content_sha256": "abc"}, 400, b"InvalidArgument"),
+        ({"x_amz_sdk_checksum_algorithm": "SHA256"}, 400, b"InvalidRequest"),
+        ({"x_amz_content_sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, 411, b"MissingContentLength"),
+    ],
+)
+def test_headers_about_the_payload_that_do_not_fit(s3: Any, headers: dict[str, str], status: int, code: bytes) -> None:
+    answer = ask(s3, "PUT", "/data/k", b"x", **headers)
+    assert (answer[0], b"<Code>" + code + b"</Code>" in answer[2]) == (status, True)
