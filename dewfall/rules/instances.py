@@ -6,6 +6,7 @@ Why data: a job gets the processors and memory of the type it names, bounded by 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 GIB = 1024**3
 
@@ -90,3 +91,16 @@ def bound(instance: Instance | None, host_cpus: int, host_memory: int) -> tuple[
     if instance is None:
         return float(host_cpus), 0
     return float(min(instance.cpus, host_cpus)), instance.memory_bytes if instance.memory_bytes < host_memory else 0
+
+
+def launched(resources: dict[str, Any]) -> tuple[str, int]:
+    """The instance type of a job's resources and how many of it there are.
+
+    >>> launched({"InstanceType": "ml.m5.large", "InstanceCount": 2})
+    ('ml.m5.large', 2)
+    >>> launched({"InstancePreferences": [{"InstanceType": "ml.c5.xlarge"}, {"InstanceType": "ml.m5.xlarge"}], "InstanceCount": 1})
+    ('ml.c5.xlarge', 1)
+    """
+    first = (resources.get("InstancePreferences") or [{}])[0]
+    both = resources | first
+    return both.get("InstanceType", ""), int(both.get("InstanceCount") or 0)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from dewfall.rules.instances import launched
+
 LOST = "InternalServerError"  # what a FailureReason begins with when the instances themselves are to blame
 
 
@@ -17,7 +19,8 @@ def traits(document: dict[str, Any]) -> dict[str, Any]:
     resources, network = document["ResourceConfig"], document.get("VpcConfig", {})
     return {
         "RoleArn": document["RoleArn"],
-        **{member: resources.get(member) for member in ("InstanceCount", "InstanceType", "VolumeKmsKeyId", "VolumeSizeInGB")},
+        **dict(zip(("InstanceType", "InstanceCount"), launched(resources), strict=True)),
+        **{member: resources.get(member) for member in ("VolumeKmsKeyId", "VolumeSizeInGB")},
         **{member: sorted(network.get(member, ())) for member in ("SecurityGroupIds", "Subnets")},
         **{member: document[member] for member in ("EnableInterContainerTrafficEncryption", "EnableNetworkIsolation")},
     }

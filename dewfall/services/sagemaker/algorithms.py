@@ -10,6 +10,7 @@ from typing import Any
 from dewfall.context import Ctx
 from dewfall.engine.ports import AlreadyExists, Key, Record, Tx
 from dewfall.errors import not_built, validation
+from dewfall.rules.instances import launched
 from dewfall.services.common import drop_tags, name_of, order, page, put_tags, select, with_token
 from dewfall.services.registry import operation
 
@@ -177,11 +178,11 @@ def _check_channels(arn: str, supported: list[dict[str, Any]], req: dict[str, An
 
 
 def _check_instances(arn: str, specification: dict[str, Any], resources: dict[str, Any]) -> None:
-    for member in resources.get("InstanceGroups") or [resources]:
+    for member in resources.get("InstanceGroups") or resources.get("InstancePreferences") or [resources]:
         kind = member.get("InstanceType")
         if kind and kind not in specification["SupportedTrainingInstanceTypes"]:
             raise validation(f"The algorithm {arn} does not support the instance type {kind}.")
-    if int(resources.get("InstanceCount") or 1) > 1 and specification.get("SupportsDistributedTraining") is False:
+    if launched(resources)[1] > 1 and specification.get("SupportsDistributedTraining") is False:
         raise validation(f"The algorithm {arn} does not support distributed training.")
 
 

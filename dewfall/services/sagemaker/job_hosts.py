@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dewfall.engine.ports import AgentSpec, Channel
-from dewfall.rules.instances import bound, find_instance
+from dewfall.rules.instances import bound, find_instance, launched
 
 NETWORK_INTERFACE = "lo"
 ALONE = "homogeneousCluster"
@@ -35,7 +35,8 @@ class Host:
 def hosts_of(resources: dict[str, Any], seed: str) -> tuple[Host, ...]:
     """The hosts of a ResourceConfig or ClusterConfig; `seed` is something that no other job has."""
     groups = [(g["InstanceGroupName"], g["InstanceType"], int(g["InstanceCount"])) for g in resources.get("InstanceGroups", ())]
-    groups = groups or [(ALONE, resources.get("InstanceType", ""), int(resources.get("InstanceCount") or 1))]
+    kind, count = launched(resources)
+    groups = groups or [(ALONE, kind, count or 1)]
     kinds = [(group, kind) for group, kind, count in groups for _ in range(count)]
     if len(kinds) == 1:
         return (Host("algo-1", *kinds[0], "127.0.0.1"),)

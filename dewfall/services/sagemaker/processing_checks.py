@@ -11,7 +11,9 @@ from typing import Any
 from dewfall.context import Ctx
 from dewfall.errors import not_built, validation
 from dewfall.images.catalog import split_uri
+from dewfall.rules.instances import launched
 from dewfall.services.sagemaker.channel_checks import S3_URI
+from dewfall.services.sagemaker.instance_preferences import check_preferences
 from dewfall.services.sagemaker.quotas import check_instances, instances_of
 from dewfall.services.sagemaker.training_checks import ROLE
 
@@ -33,9 +35,8 @@ def check_request(ctx: Ctx, req: dict[str, Any]) -> None:
 
 
 def _check_resources(cluster: dict[str, Any]) -> None:
-    if cluster.get("InstancePreferences"):
-        raise not_built("instance preferences of processing jobs")
-    if not cluster.get("InstanceType") or not cluster.get("InstanceCount"):
+    check_preferences(cluster)
+    if not all(launched(cluster)):
         raise validation("InstanceType and InstanceCount must be specified in ClusterConfig.")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from dewfall.context import Ctx
 from dewfall.engine.ports import Key, Record, Tx
+from dewfall.services.sagemaker.instance_preferences import selected
 from dewfall.services.sagemaker.training_status import REASON_LIMIT, put_event
 
 KIND = "processing-job"
@@ -42,11 +43,12 @@ def first_document(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     if "ProcessingOutputConfig" in document:
         outputs = [{"AppManaged": False, **one} for one in document["ProcessingOutputConfig"]["Outputs"]]
         document["ProcessingOutputConfig"] = {**document["ProcessingOutputConfig"], "Outputs": outputs}
+    cluster = req["ProcessingResources"]["ClusterConfig"]
     return {
         **document,
         "ProcessingJobName": name,
         "ProcessingJobArn": ctx.arn("sagemaker", f"processing-job/{name}"),
-        "ProcessingResources": req["ProcessingResources"],
+        "ProcessingResources": {**req["ProcessingResources"], "ClusterConfig": {**cluster, **selected(cluster)}},
         "StoppingCondition": req.get("StoppingCondition") or {"MaxRuntimeInSeconds": MAX_RUNTIME},
         "ProcessingJobStatus": "InProgress",
         "CreationTime": now,

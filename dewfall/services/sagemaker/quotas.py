@@ -10,6 +10,7 @@ from typing import Any
 
 from dewfall.context import Ctx
 from dewfall.errors import AwsError
+from dewfall.rules.instances import launched
 
 RUN_TIME = ("Longest run time for a training job", "Seconds", 28 * 86_400)
 PARALLEL_TRIALS = ("Number of parallel training jobs per hyperparameter tuning job", "Training Jobs", 100)
@@ -36,4 +37,4 @@ def check_instances(ctx: Ctx, what: str, wanted: int, used: int = 0) -> None:
 
 def instances_of(resources: dict[str, Any]) -> int:
     """The instances of a ResourceConfig, ClusterConfig or TransformResources, those of its groups together."""
-    return sum(int(one.get("InstanceCount") or 0) for one in resources.get("InstanceGroups") or (resources,))
+    return sum(launched(one)[1] for one in resources.get("InstanceGroups") or (resources,))

@@ -13,6 +13,7 @@ from dewfall.context import Ctx
 from dewfall.errors import not_built, validation
 from dewfall.services.sagemaker.algorithms import ONE_OF_TWO
 from dewfall.services.sagemaker.channel_checks import S3_URI, check_channels
+from dewfall.services.sagemaker.instance_preferences import check_preferences
 from dewfall.services.sagemaker.quotas import RUN_TIME, check_instances, check_quota, instances_of
 from dewfall.services.sagemaker.warm_pools import check_warm_pool
 
@@ -44,7 +45,7 @@ def check_request(ctx: Ctx, req: dict[str, Any]) -> None:
     resources = req.get("ResourceConfig")
     if not resources:
         raise validation("ResourceConfig is a required parameter.")
-    _check_resources(resources)
+    _check_resources(resources, is_spot=bool(req.get("EnableManagedSpotTraining")))
     check_instances(ctx, "spot training job" if req.get("EnableManagedSpotTraining") else "training job", instances_of(resources))
     check_warm_pool(req)
     _check_stopping(req)
@@ -86,15 +87,14 @@ def _check_metrics(req: dict[str, Any]) -> None:
         raise validation(message + "Please retry the request without specifying metric definitions.")
 
 
-def _check_resources(resources: dict[str, Any]) -> None:
+def _check_resources(resources: dict[str, Any], *, is_spot: bool) -> None:
     groups = resources.get("InstanceGroups")
     if groups and (resources.get("InstanceType") or resources.get("InstanceCount")):
         raise validation("InstanceGroups cannot be specified together with InstanceType and InstanceCount.")
-    if resources.get("InstancePreferences"):
-        raise not_built("instance preferences")
     if resources.get("TrainingPlanArn"):
         raise not_built("training plans")
-    members = groups or [resources]
+    check_preferences(resources, is_spot=is_spot)
+    members = groups or ([] if resources.get("InstancePreferences") else [resources])
     for member in members:
         if not member.get("InstanceType"):
             raise validation("InstanceType must be specified in ResourceConfig.")

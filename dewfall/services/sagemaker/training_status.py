@@ -14,6 +14,7 @@ from dewfall.engine.ports import Key, Record, Tx
 from dewfall.rules import lifecycle
 from dewfall.rules.spot import billable_seconds
 from dewfall.services.sagemaker.debug_rule_status import add_rules
+from dewfall.services.sagemaker.instance_preferences import selected
 
 KIND = "training-job"
 TUNING = "hyper-parameter-tuning-job"  # kind of the records that are a trial's parent
@@ -51,7 +52,7 @@ def first_document(ctx: Ctx, req: dict[str, Any], metric_definitions: list[dict[
         "ModelArtifacts": {"S3ModelArtifacts": artifact_uri(req, "model")},
         "AlgorithmSpecification": algorithm,
         "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP", **req["OutputDataConfig"]},
-        "ResourceConfig": {"VolumeSizeInGB": 30, **req["ResourceConfig"]},
+        "ResourceConfig": {"VolumeSizeInGB": 30, **req["ResourceConfig"], **selected(req["ResourceConfig"])},
         "StoppingCondition": {"MaxRuntimeInSeconds": 86400, **req.get("StoppingCondition", {})},
         "EnableNetworkIsolation": False,
         "EnableInterContainerTrafficEncryption": False,

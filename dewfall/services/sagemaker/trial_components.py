@@ -10,6 +10,7 @@ from typing import Any
 from dewfall.context import Ctx
 from dewfall.engine.ports import Record, Tx
 from dewfall.errors import AwsError, validation
+from dewfall.rules.instances import launched
 from dewfall.services.common import with_token
 from dewfall.services.registry import operation
 from dewfall.services.sagemaker.experiments import ARNS, COMPONENT, EXPERIMENT, TRIAL, components_of, create, delete, find, listed, load
@@ -185,6 +186,8 @@ def _parents(ctx: Ctx, tx: Tx, config: dict[str, Any], component: str) -> list[d
 def _job_parameters(document: dict[str, Any]) -> dict[str, Any]:
     parameters = {name: _parameter(text) for name, text in document.get("HyperParameters", {}).items()}
     resources = document.get("ResourceConfig") or document.get("ProcessingResources", {}).get("ClusterConfig", {})
+    kind, count = launched(resources)
+    resources = resources | ({"InstanceType": kind, "InstanceCount": count} if resources.get("InstancePreferences") else {})
     for member in ("InstanceCount", "InstanceType", "VolumeSizeInGB"):
         if resources.get(member) is not None:
             parameters[f"SageMaker.{member}"] = _parameter(str(resources[member]))
