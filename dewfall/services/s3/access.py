@@ -15,7 +15,7 @@ from typing import Any
 from dewfall.context import Ctx
 from dewfall.engine.buckets import Document, bucket_key, need_bucket, no_such_bucket, no_such_key
 from dewfall.engine.notices import Origin
-from dewfall.engine.ports import Record, Tx
+from dewfall.engine.ports import Key, Record, Store, Tx
 from dewfall.engine.versions import NULL, Version, find_version, is_version_id, newest
 from dewfall.errors import AwsError
 
@@ -134,6 +134,20 @@ def canonical_id(account: str) -> str:
 def owner_of(bucket: Document) -> dict[str, str]:
     """A bucket's Owner structure. AWS gave its display names up, older clients still read them."""
     return {"DisplayName": bucket["Account"], "ID": canonical_id(bucket["Account"])}
+
+
+def account_block_key(account: str) -> Key:
+    """Where an account's public access block is kept."""
+    return Key(account, "", "s3", "account-block", "public-access")
+
+
+def is_blocked(store: Store, bucket: Document, name: str) -> bool:
+    """Whether the bucket's public access block, or its account's, was put and says so."""
+    block = bucket["Settings"].get("PublicAccessBlock")
+    if isinstance(block, dict) and block.get(name):
+        return True
+    record = store.peek(account_block_key(bucket["Account"]))
+    return record is not None and bool(record.document.get(name))
 
 
 def owner_in(bucket: Document, document: Document) -> dict[str, str]:

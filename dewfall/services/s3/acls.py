@@ -14,7 +14,7 @@ from dewfall.engine.notices import announce
 from dewfall.engine.versions import save_document
 from dewfall.errors import AwsError
 from dewfall.services.registry import operation
-from dewfall.services.s3.access import NOBODY, bucket_record, canonical_id, find_object, invalid_argument, origin_of, owner_in, owner_of
+from dewfall.services.s3.access import NOBODY, bucket_record, canonical_id, find_object, invalid_argument, is_blocked, origin_of, owner_in, owner_of
 
 GROUPS = "http://acs.amazonaws.com/groups/"
 ALL_USERS, AUTHENTICATED, LOG_DELIVERY = GROUPS + "global/AllUsers", GROUPS + "global/AuthenticatedUsers", GROUPS + "s3/LogDelivery"
@@ -43,7 +43,7 @@ _GRANTEE = re.compile(r'\s*(id|uri|emailAddress)\s*=\s*"?([^",]+)"?\s*')
 def put_bucket_acl(ctx: Ctx, req: dict[str, Any]) -> None:
     with ctx.ports.store.transaction() as tx:
         record = bucket_record(ctx, tx, req)
-        record.document["Settings"]["Acl"] = _wanted(record.document, req, owner_of(record.document))
+        record.document["Settings"]["Acl"] = _wanted(ctx, record.document, req, owner_of(record.document))
         tx.records.save(record)
 
 
@@ -59,7 +59,7 @@ def put_object_acl(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.transaction() as tx:
         record = bucket_record(ctx, tx, req)
         version = find_object(tx, record.document, req["Key"], req.get("VersionId"), "PUT")
-        version.document["Acl"] = _wanted(record.document, req, owner_in(record.document, version.document))
+        version.document["Acl"] = _wanted(ctx, record.document, req, owner_in(record.document, version.document))
         save_document(tx, version)
         announce(tx, record, version, "ObjectAcl:Put", origin_of(ctx))
     return {}
@@ -93,7 +93,7 @@ def writer(ctx: Ctx, bucket: Document, req: dict[str, Any]) -> Document:
     return {"Owner": account}
 
 
-def of_request(bucket: Document, req: dict[str, Any], owner: dict[str, str]) -> Document | None:
+def of_request(ctx: Ctx, bucket: Document, req: dict[str, Any], owner: dict[str, str]) -> Document | None:
     """The AccessControlPolicy that ACL or Grant* headers mean for a thing of this owner; None without any."""
     canned = req.get("ACL")
     named = {name: req[name] for name in HEADERS if req.get(name)}
@@ -104,7 +104,7 @@ def of_request(bucket: Document, req: dict[str, Any], owner: dict[str, str]) -> 
         if canned not in CANNED:
             raise invalid_argument("", "x-amz-acl", canned)
         _check_allowed(bucket, canned)
-        _check_public(bucket, [{"URI": uri} for uri, _ in CANNED[canned]])
+        _check_public(ctx, bucket, [{"URI": uri} for uri, _ in CANNED[canned]])
         acl = private(owner)
         if canned in OWNERS and owner != owner_of(bucket):
             acl["Grants"].append(_grant({"Type": "CanonicalUser", **owner_of(bucket)}, OWNERS[canned]))
@@ -114,13 +114,13 @@ def of_request(bucket: Document, req: dict[str, Any], owner: dict[str, str]) -> 
         return None
     _check_allowed(bucket, "")
     grants = [_grant(grantee, HEADERS[name]) for name, text in named.items() for grantee in _grantees(name, text)]
-    _check_public(bucket, [grant["Grantee"] for grant in grants])
+    _check_public(ctx, bucket, [grant["Grantee"] for grant in grants])
     return {"Owner": owner, "Grants": grants}
 
 
-def _wanted(bucket: Document, req: dict[str, Any], owner: dict[str, str]) -> Document:
+def _wanted(ctx: Ctx, bucket: Document, req: dict[str, Any], owner: dict[str, str]) -> Document:
     policy = req.get("AccessControlPolicy")
-    acl = of_request(bucket, req, owner)
+    acl = of_request(ctx, bucket, req, owner)
     if acl is not None:
         if policy:
             raise AwsError("UnexpectedContent", "This request does not support content", status=400)
@@ -137,7 +137,7 @@ def _wanted(bucket: Document, req: dict[str, Any], owner: dict[str, str]) -> Doc
         if grant.get("Permission") not in HEADERS.values() or not ({"ID", "URI", "EmailAddress"} & grantee.keys()):
             raise malformed_acl()
         _check_grantee(grantee)
-    _check_public(bucket, [grant["Grantee"] for grant in grants])
+    _check_public(ctx, bucket, [grant["Grantee"] for grant in grants])
     return {"Owner": policy["Owner"], "Grants": grants}
 
 
@@ -147,10 +147,10 @@ def _check_allowed(bucket: Document, canned: str) -> None:
         raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
 
 
-def _check_public(bucket: Document, grantees: list[dict[str, Any]]) -> None:
+def _check_public(ctx: Ctx, bucket: Document, grantees: list[dict[str, Any]]) -> None:
     """AccessDenied for a public grant where the bucket's owner has chosen to block them."""
-    block = bucket["Settings"].get("PublicAccessBlock")
-    if isinstance(block, dict) and block.get("BlockPublicAcls") and any(grantee.get("URI") in (ALL_USERS, AUTHENTICATED) for grantee in grantees):
+    public = any(grantee.get("URI") in (ALL_USERS, AUTHENTICATED) for grantee in grantees)
+    if public and is_blocked(ctx.ports.store, bucket, "BlockPublicAcls"):
         raise AwsError("AccessDenied", "Access Denied", status=403)
 
 

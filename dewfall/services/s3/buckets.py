@@ -173,7 +173,7 @@ def new_bucket(ctx: Ctx, name: str, region: str, req: dict[str, Any]) -> Documen
     if req.get("ACL") not in (None, "private") and enforced:
         message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
         raise AwsError("InvalidBucketAclWithObjectOwnership", message, status=400)
-    acl = None if enforced and req.get("ACL") == "private" else acls.of_request(document, req, owner_of(document))
+    acl = None if enforced and req.get("ACL") == "private" else acls.of_request(ctx, document, req, owner_of(document))
     if acl is not None:
         document["Settings"]["Acl"] = acl
     return document

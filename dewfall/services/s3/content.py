@@ -46,7 +46,7 @@ def describe(ctx: Ctx, bucket: Document, req: dict[str, Any]) -> Document:
         document["Tags"] = tagging.read_header(req["Tagging"])
     document |= locks.of_new(ctx, bucket, req)
     document |= acls.writer(ctx, bucket, req)
-    grants = acls.of_request(bucket, req, owner_in(bucket, document))
+    grants = acls.of_request(ctx, bucket, req, owner_in(bucket, document))
     if grants is not None:
         document["Acl"] = grants
     return document

@@ -19,7 +19,7 @@ from dewfall.engine.versions import Version, find_version, newest
 from dewfall.errors import AwsError
 from dewfall.rules.policy import EXPLICIT_DENY, Access, Policy, decide
 from dewfall.services.s3 import jumpstart
-from dewfall.services.s3.access import canonical_id, owner_in, owner_of
+from dewfall.services.s3.access import canonical_id, is_blocked, owner_in, owner_of
 from dewfall.services.s3.acls import ALL_USERS, AUTHENTICATED, are_disabled, private
 from dewfall.services.s3.copies import read_source
 from dewfall.services.s3.deletes import DENIED
@@ -181,8 +181,9 @@ def is_allowed(ctx: Ctx, tx: Tx, question: Question, req: dict[str, Any]) -> boo
         return False
     if own and by_identity == "allowed":
         return True
-    restricted = policy is not None and not own and _block(bucket).get("RestrictPublicBuckets") and is_public({"Statement": list(policy.statements)})
-    shared = (by_policy == "allowed" and not restricted) or _by_acl(caller, bucket, version, question)
+    restricted = policy is not None and not own and is_public({"Statement": list(policy.statements)})
+    restricted = restricted and is_blocked(ctx.ports.store, bucket, "RestrictPublicBuckets")
+    shared = (by_policy == "allowed" and not restricted) or _by_acl(ctx, bucket, version, question)
     if not shared and question.action == "GetObject" and version is None:
         return is_allowed(ctx, tx, Question("ListBucket", question.bucket), {"Prefix": question.key})  # who may list may know that
     return shared and (own or caller.kind == "anonymous" or by_identity == "allowed")
@@ -197,7 +198,7 @@ def _may_with_anothers(ctx: Ctx, tx: Tx, question: Question, req: dict[str, Any]
         return False
     if caller.kind != "anonymous" and not is_trusted(ctx, tx, caller) and _by_identity(ctx, tx, question, access.context) != "allowed":
         return False
-    return _by_acl(caller, bucket, version, question)
+    return _by_acl(ctx, bucket, version, question)
 
 
 def _changes_owner(tx: Tx, question: Question, req: dict[str, Any]) -> bool:
@@ -303,12 +304,8 @@ def _policy(bucket: Document) -> Policy | None:
     return Policy.parse("bucket", "resource", text) if text else None
 
 
-def _block(bucket: Document) -> Document:
-    block = bucket["Settings"].get("PublicAccessBlock")
-    return block if isinstance(block, dict) else {}
-
-
-def _by_acl(caller: Caller, bucket: Document, version: Version | None, question: Question) -> bool:
+def _by_acl(ctx: Ctx, bucket: Document, version: Version | None, question: Question) -> bool:
+    caller = ctx.caller
     if are_disabled(bucket):
         return False
     if question.action in BUCKET_GRANTS:
@@ -321,7 +318,8 @@ def _by_acl(caller: Caller, bucket: Document, version: Version | None, question:
         return True
     known, foreign = caller.kind != "anonymous", version is not None and bool(version.document.get("Owner"))
     other = known and (foreign or caller.account != bucket["Account"])  # an account's own users have their rights from its policies
-    groups = () if _block(bucket).get("IgnorePublicAcls") else (ALL_USERS, AUTHENTICATED) if known else (ALL_USERS,)
+    ignored = is_blocked(ctx.ports.store, bucket, "IgnorePublicAcls")
+    groups = () if ignored else (ALL_USERS, AUTHENTICATED) if known else (ALL_USERS,)
     for grant in acl["Grants"]:
         grantee = grant["Grantee"]
         if grant["Permission"] in (permission, "FULL_CONTROL") and (

@@ -11,7 +11,7 @@ from typing import Any
 from dewfall.context import Ctx
 from dewfall.errors import AwsError
 from dewfall.services.registry import operation
-from dewfall.services.s3.access import bucket_record, open_bucket
+from dewfall.services.s3.access import bucket_record, is_blocked, open_bucket
 
 MAX_BYTES = 20 * 1024
 # A wildcard principal is not public where one of these keys narrows it to fixed values.
@@ -25,8 +25,7 @@ def put_bucket_policy(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     check_policy(text, req["Bucket"])
     with ctx.ports.store.transaction() as tx:
         record = bucket_record(ctx, tx, req)
-        block = record.document["Settings"].get("PublicAccessBlock")
-        if isinstance(block, dict) and block.get("BlockPublicPolicy") and is_public(json.loads(text)):
+        if is_public(json.loads(text)) and is_blocked(ctx.ports.store, record.document, "BlockPublicPolicy"):
             raise AwsError("AccessDenied", "Access Denied", status=403)
         record.document["Settings"]["Policy"] = text
         tx.records.save(record)

@@ -1,4 +1,4 @@
-"""An account's public access block, kept and told; buckets are held to their own."""
+"""An account's public access block: all its buckets are held to it, beside their own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dewfall.context import Ctx
 from dewfall.engine.ports import Key, Record
 from dewfall.errors import AwsError
 from dewfall.services.registry import operation
-from dewfall.services.s3.access import invalid_request
+from dewfall.services.s3.access import account_block_key, invalid_request
 from dewfall.services.s3control.access_points import BLOCKS
 
 
-@operation("s3control", "PutPublicAccessBlock", records=True)
+@operation("s3control", "PutPublicAccessBlock")
 def put_public_access_block(ctx: Ctx, req: dict[str, Any]) -> None:
     block = req.get("PublicAccessBlockConfiguration")
     key = _key(ctx, req)
@@ -24,7 +24,7 @@ def put_public_access_block(ctx: Ctx, req: dict[str, Any]) -> None:
         tx.records.save(record) if record.version else tx.records.create(record)
 
 
-@operation("s3control", "GetPublicAccessBlock", records=True)
+@operation("s3control", "GetPublicAccessBlock")
 def get_public_access_block(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
         record = tx.records.get(_key(ctx, req))
@@ -34,7 +34,7 @@ def get_public_access_block(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     return {"PublicAccessBlockConfiguration": record.document}
 
 
-@operation("s3control", "DeletePublicAccessBlock", records=True)
+@operation("s3control", "DeletePublicAccessBlock")
 def delete_public_access_block(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     key = _key(ctx, req)
     with ctx.ports.store.transaction() as tx:
@@ -52,4 +52,4 @@ def check_account(ctx: Ctx, req: dict[str, Any]) -> None:
 def _key(ctx: Ctx, req: dict[str, Any]) -> Key:
     """Where an account's block is kept."""
     check_account(ctx, req)
-    return Key(ctx.account, "", "s3", "account-block", "public-access")
+    return account_block_key(ctx.account)

@@ -124,6 +124,18 @@ def test_public_access_block_of_the_account(control: Any, refused: Refused) -> N
     assert refused(control.get_public_access_block, AccountId=ACCOUNT) == ("NoSuchPublicAccessBlockConfiguration", 404)
 
 
+def test_the_accounts_block_holds_for_its_buckets(s3: Any, control: Any, refused: Refused) -> None:
+    blocks = {"BlockPublicAcls": True, "BlockPublicPolicy": True}
+    control.put_public_access_block(AccountId=ACCOUNT, PublicAccessBlockConfiguration=blocks)
+    s3.put_public_access_block(Bucket="data", PublicAccessBlockConfiguration=dict.fromkeys(blocks, False))
+    assert refused(s3.create_bucket, Bucket="open-to-all", ACL="public-read") == ("AccessDenied", 403)
+    assert refused(s3.put_bucket_acl, Bucket="data", ACL="public-read") == ("AccessDenied", 403)
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::data/*"}
+    assert refused(s3.put_bucket_policy, Bucket="data", Policy=json.dumps({"Statement": [statement]})) == ("AccessDenied", 403)
+    control.delete_public_access_block(AccountId=ACCOUNT)
+    s3.put_bucket_acl(Bucket="data", ACL="public-read")
+
+
 def test_storage_lens_configurations(control: Any, refused: Refused) -> None:
     wanted = {"Id": "lens", "IsEnabled": True, "AccountLevel": {"BucketLevel": {}}}
     control.put_storage_lens_configuration(ConfigId="lens", AccountId=ACCOUNT, StorageLensConfiguration=wanted, Tags=[{"Key": "a", "Value": "1"}])

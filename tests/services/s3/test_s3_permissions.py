@@ -284,3 +284,11 @@ def test_tags_and_holds_need_a_right_of_their_own(owner: Any, stranger: Any, ref
     assert refused(stranger.put_object, Bucket="data", Key="k", Body=b"y", ObjectLockLegalHoldStatus="ON") == ("AccessDenied", 403)
     allow(owner, Action=["s3:PutObject", "s3:PutObjectTagging"])
     stranger.put_object(Bucket="data", Key="k", Body=b"y", Tagging="a=b")
+
+
+def test_the_accounts_block_makes_public_grants_count_for_nothing(server: Server, owner: Any, stranger: Any, refused: Refused) -> None:
+    owner.put_object_acl(Bucket="data", Key="k", ACL="public-read")
+    assert stranger.get_object(Bucket="data", Key="k")["Body"].read() == b"x"
+    control = without_resolver(of_owner(server, "s3control"))
+    control.put_public_access_block(AccountId="000000000000", PublicAccessBlockConfiguration={"IgnorePublicAcls": True})
+    assert refused(stranger.get_object, Bucket="data", Key="k") == ("AccessDenied", 403)
