@@ -57,6 +57,15 @@ def measured(dewfall: Server, job: str) -> bool:
     return bool(found.get("KeyCount"))
 
 
+def test_an_interval_alone_is_told(dewfall: Server, train: Train) -> None:
+    job = train("print('done')", "quick", ProfilerConfig={"ProfilingIntervalInMilliseconds": 1000})
+    assert (job["TrainingJobStatus"], job["ProfilerConfig"], job["ProfilingStatus"]) == (
+        "Completed",
+        {"ProfilingIntervalInMilliseconds": 1000},
+        "Disabled",
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_report_of_a_short_job(dewfall: Server, train: Train) -> None:

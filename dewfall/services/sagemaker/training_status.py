@@ -75,9 +75,9 @@ def first_document(ctx: Ctx, req: dict[str, Any], metric_definitions: list[dict[
 
 def set_profiler(document: dict[str, Any], asked: dict[str, Any] | None) -> None:
     """ProfilerConfig with what the request asks for. One that only disables the profiler is not told, as on AWS."""
-    config = {"ProfilingIntervalInMilliseconds": PROFILING_INTERVAL, **document.pop("ProfilerConfig", {}), **(asked or {})}
-    if config.get("S3OutputPath"):
-        document["ProfilerConfig"] = config
+    given = {**document.pop("ProfilerConfig", {}), **(asked or {})}
+    if given.keys() - {"DisableProfiler"}:
+        document["ProfilerConfig"] = {"ProfilingIntervalInMilliseconds": PROFILING_INTERVAL, **given}
 
 
 def profiling_status(document: dict[str, Any]) -> str:
