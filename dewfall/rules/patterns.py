@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from dewfall.rules.json_problems import jackson
+
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "=": operator.eq,
     "<": operator.lt,
@@ -20,6 +22,8 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+WILDCARDS_LIMIT = 5  # in one text; AWS measures how many places of the rule a text can be at
+TOO_COMPLEX = "Rule is too complex - try using fewer wildcard characters or fewer repeating character sequences after a wildcard character"
 OPERATORS = {"prefix", "suffix", "equals-ignore-case", "anything-but", "numeric", "exists", "cidr", "wildcard"}
 
 
@@ -31,10 +35,10 @@ def check_pattern(text: str) -> dict[str, Any]:
     """A pattern's text → its value. Raises InvalidPattern."""
     try:
         pattern = json.loads(text)
-    except ValueError as problem:
-        raise InvalidPattern(str(problem)) from None
+    except json.JSONDecodeError as problem:
+        raise InvalidPattern(jackson(problem, f'(String)"{text}"')) from None
     if not isinstance(pattern, dict):
-        raise InvalidPattern("Filter is not an object")
+        raise InvalidPattern(f'Filter is not an object\n at [Source: (String)"{text}"; line: 1, column: 2]')
     _check(pattern)
     return pattern
 
@@ -71,9 +75,9 @@ def _check_rule(rule: Any) -> None:
     if name in ("prefix", "suffix") and not (isinstance(argument, str) or (isinstance(argument, dict) and set(argument) == {"equals-ignore-case"})):
         raise InvalidPattern(f"{name} match pattern must be a string")
     if name in ("equals-ignore-case", "wildcard", "cidr") and not isinstance(argument, str):
-        raise InvalidPattern(f"{name} match pattern must be a string")
-    if name == "wildcard" and "**" in argument:
-        raise InvalidPattern(f"Consecutive wildcard characters at pos {argument.index('**') + 1}")
+        raise InvalidPattern(f"{'prefix' if name == 'cidr' else name} match pattern must be a string")
+    if name == "wildcard":
+        _check_wildcard(argument)
     if name == "cidr":
         _check_network(argument)
     if name == "anything-but":
@@ -82,6 +86,13 @@ def _check_rule(rule: Any) -> None:
         raise InvalidPattern("exists match pattern must be either true or false.")
     if name == "numeric":
         _check_numeric(argument)
+
+
+def _check_wildcard(text: str) -> None:
+    if "**" in text:
+        raise InvalidPattern(f"Consecutive wildcard characters at pos {text.index('**') + 1}")
+    if text.replace("\\*", "").count("*") > WILDCARDS_LIMIT:
+        raise InvalidPattern(TOO_COMPLEX)
 
 
 def _check_network(text: str) -> None:
@@ -104,11 +115,16 @@ def _check_exclusion(wanted: Any) -> None:
         name, argument = next(iter(wanted.items()), ("", None))
         if len(wanted) != 1 or name not in ("prefix", "suffix", "equals-ignore-case", "wildcard"):
             raise InvalidPattern(f"Unsupported anything-but pattern: {name}")
-        texts = argument if isinstance(argument, list) else [argument]
+        if isinstance(argument, dict):
+            raise InvalidPattern("Value of anything-but must be an array or single string/number value.")
+        texts: list[Any] = argument if isinstance(argument, list) else [argument]
         if any(not isinstance(text, str) for text in texts):
-            if name == "equals-ignore-case" or isinstance(argument, list):
+            if name == "equals-ignore-case":
                 raise InvalidPattern(f"Inside anything-but/{name} list, number|start|null|boolean is not supported.")
-            raise InvalidPattern(f"{name} match pattern must be a string")
+            raise InvalidPattern(f"{'wildcard' if name == 'wildcard' else 'prefix/suffix'} match pattern must be a string")
+        if name == "wildcard":
+            for text in texts:
+                _check_wildcard(text)
         if name in ("prefix", "suffix") and "" in texts:
             raise InvalidPattern("Null prefix/suffix not allowed")
     elif isinstance(wanted, list):
@@ -202,7 +218,7 @@ def _rule_matches(rule: Any, values: list[Any], present: bool) -> bool:
     if isinstance(rule, dict):
         name, wanted = next(iter(rule.items()))
         if name == "exists":
-            leaf = present and not (len(values) == 1 and isinstance(values[0], dict))
+            leaf = present and any(not isinstance(value, dict) for value in values)
             return bool(wanted) == leaf
         if name == "anything-but":
             return bool(values) and all(not _is_any_of(wanted, value) for value in values)

@@ -102,7 +102,7 @@ def listing(items: list[dict[str, Any]], req: dict[str, Any], member: str, key: 
     """IAM's pages: MaxItems and Marker in, IsTruncated and Marker out; PathPrefix filters."""
     check_marker(req)
     prefix = req.get("PathPrefix") or ""
-    wanted = sorted((i for i in items if i.get("Path", "/").startswith(prefix)), key=lambda i: str(i[key]))
+    wanted = sorted((i for i in items if i.get("Path", "/").startswith(prefix)), key=lambda i: (str(i[key]).lower(), str(i[key])))
     taken, token = page(wanted, req, key=lambda i: str(i[key]), limit_member="MaxItems", token_member="Marker", default=PAGE)
     return {member: taken, "IsTruncated": token is not None} | ({"Marker": token} if token else {})
 

@@ -79,6 +79,27 @@ def put_log_group_deletion_protection(ctx: Ctx, req: dict[str, Any]) -> dict[str
     return {}
 
 
+@operation("logs", "AssociateKmsKey")
+def associate_kms_key(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
+    """The key is told again and encrypts nothing, as one named when the group is made."""
+    return _set_key(ctx, req, req["kmsKeyId"])
+
+
+@operation("logs", "DisassociateKmsKey")
+def disassociate_kms_key(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
+    return _set_key(ctx, req, "")
+
+
+def _set_key(ctx: Ctx, req: dict[str, Any], key: str) -> dict[str, Any]:
+    if bool(req.get("logGroupName")) == bool(req.get("resourceIdentifier")):
+        raise invalid("Either logGroupName or resourceIdentifier must be specified, but not both.")
+    with ctx.ports.store.transaction():
+        group = find_group(ctx, name_in(req.get("logGroupName") or req["resourceIdentifier"].split(":*")[0]))
+        group.document["kmsKeyId"] = key
+        ctx.ports.series.save_log_group(group)
+    return {}
+
+
 def check_name(member: str, name: str) -> None:
     """What AWS says of a group's name that is none."""
     if not NAME.fullmatch(name):

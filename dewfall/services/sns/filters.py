@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from typing import Any
 
 from dewfall.errors import AwsError
+from dewfall.rules.json_problems import jackson
 from dewfall.rules.patterns import InvalidPattern, check_pattern, field_matches, matches
 
 SCOPES = ("MessageAttributes", "MessageBody")
 KEYS_LIMIT = 5
 DIGITS = 5  # after the decimal point
 COMBINATIONS_LIMIT = 150
-# What Python's parser says, in the words of SNS's.
-EXPECTED = {
-    "Expecting property name": "was expecting double-quote to start field name",
-    "Expecting ':'": "was expecting a colon to separate field name and value",
-    "Expecting ','": "was expecting comma to separate entries",
-}
 
 
 def invalid(message: str) -> AwsError:
@@ -28,26 +22,8 @@ def invalid(message: str) -> AwsError:
 
 
 def unparsed(problem: json.JSONDecodeError) -> str:
-    """What SNS's parser says of text that is no JSON.
-
-    >>> try: json.loads("{invalid}")
-    ... except ValueError as problem: print(unparsed(problem).partition(", at")[0].splitlines()[0])
-    failed to parse JSON. Unexpected character ('i' (code 105)): was expecting double-quote to start field name
-    """
-    where = "[Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); "
-    at = f"\n at {where}line: {problem.lineno}, column: {problem.colno}]"
-    rest = problem.doc[problem.pos :]
-    if not rest:
-        return f"failed to parse JSON. Unexpected end-of-input{at}"
-    if problem.msg.startswith("Expecting value") and rest[0].isalpha():
-        word = "".join(itertools.takewhile(str.isalnum, rest))
-        at = f"\n at {where}line: {problem.lineno}, column: {problem.colno + len(word)}]"
-        expected = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
-        return f"failed to parse JSON. Unrecognized token '{word}': was expecting {expected}{at}"
-    expected = "expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
-    for start, words in EXPECTED.items():
-        expected = words if problem.msg.startswith(start) else expected
-    return f"failed to parse JSON. Unexpected character ('{rest[0]}' (code {ord(rest[0])})): {expected}{at}"
+    """What SNS says of text that is no JSON."""
+    return f"failed to parse JSON. {jackson(problem, 'REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled)')}"
 
 
 def check_filter_policy(text: str, scope: str, prefix: str = "") -> None:
@@ -56,8 +32,9 @@ def check_filter_policy(text: str, scope: str, prefix: str = "") -> None:
         policy = json.loads(text)
         if policy:
             check_pattern(text)
-    except (InvalidPattern, ValueError) as problem:
-        reason = unparsed(problem) if isinstance(problem, json.JSONDecodeError) else str(problem)
+    except json.JSONDecodeError as problem:
+        raise invalid(f"{prefix}FilterPolicy: {unparsed(problem)}") from None
+    except InvalidPattern as reason:
         raise invalid(f"{prefix}FilterPolicy: {reason}") from None
     if scope == "MessageAttributes" and any(isinstance(rules, dict) for rules in policy.values()):
         raise invalid(f"{prefix}Filter policy scope MessageAttributes does not support nested filter policy")

@@ -134,3 +134,18 @@ def test_streams_by_name_and_by_last_event(dewfall: Server) -> None:
     assert [stream["logStreamName"] for stream in by_time] == ["b/1", "a/1", "a/2"]
     assert by_time[0]["firstEventTimestamp"] == by_time[0]["lastEventTimestamp"] == now
     assert by_time[0]["arn"].endswith(":log-group:g:log-stream:b/1")
+
+
+def test_a_groups_key_comes_and_goes(dewfall: Server) -> None:
+    logs = dewfall.client("logs")
+    logs.create_log_group(logGroupName="g")
+    key = "arn:aws:kms:us-east-1:000000000000:key/51d81fab-b138-4bd2-8a09-07fd6d37224d"
+    logs.associate_kms_key(logGroupName="g", kmsKeyId=key)
+    group = logs.describe_log_groups()["logGroups"][0]
+    assert group["kmsKeyId"] == key
+    logs.disassociate_kms_key(resourceIdentifier=group["arn"])
+    assert "kmsKeyId" not in logs.describe_log_groups()["logGroups"][0]
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        logs.associate_kms_key(logGroupName="none", kmsKeyId=key)
+    with pytest.raises(ClientError, match="InvalidParameterException"):
+        logs.disassociate_kms_key()
