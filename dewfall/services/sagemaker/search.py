@@ -15,6 +15,7 @@ from dewfall.services.common import get_tags, page, with_token
 from dewfall.services.registry import operation
 from dewfall.services.sagemaker.algorithms import without_image
 from dewfall.services.sagemaker.experiments import components_of
+from dewfall.services.sagemaker.monitoring_schedules import KIND as MONITORING_SCHEDULE
 from dewfall.services.sagemaker.tuning import shown_now
 from dewfall.services.sagemaker.warm_pools import status_now
 from dewfall.wire.models import operation_model
@@ -96,6 +97,10 @@ def _entity(ctx: Ctx, tx: Tx, record: Record, member: str) -> dict[str, Any]:
     if member == "TrainingJob":
         document = without_image(status_now(ctx, document))
         document["Metrics"] = document.get("FinalMetricDataList", [])
+    if member == "Endpoint":
+        schedules = tx.records.list(ctx.account, ctx.region, "sagemaker", MONITORING_SCHEDULE)
+        watching = [schedule.document for schedule in schedules if schedule.document.get("EndpointName") == document["EndpointName"]]
+        document |= {"MonitoringSchedules": watching} if watching else {}
     if member == "HyperParameterTuningJob":
         document |= shown_now(ctx, tx, record)
     if member == "Trial":

@@ -247,6 +247,8 @@ def test_a_schedules_life(sagemaker: Any) -> None:
     sagemaker.create_monitoring_schedule(MonitoringScheduleName="s", MonitoringScheduleConfig=HOURLY, Tags=[{"Key": "a", "Value": "b"}])
     found = sagemaker.describe_monitoring_schedule(MonitoringScheduleName="s")
     assert (found["MonitoringScheduleStatus"], found["EndpointName"], found["MonitoringType"]) == ("Scheduled", "shop", "DataQuality")
+    (endpoint,) = sagemaker.search(Resource="Endpoint")["Results"]
+    assert [one["MonitoringScheduleName"] for one in endpoint["Endpoint"]["MonitoringSchedules"]] == ["s"]
     with pytest.raises(ClientError, match="ResourceInUse"):
         sagemaker.delete_data_quality_job_definition(JobDefinitionName="data")
     sagemaker.stop_monitoring_schedule(MonitoringScheduleName="s")
