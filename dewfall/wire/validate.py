@@ -29,7 +29,11 @@ NO_ENUMS = frozenset({"s3", "s3control", "sqs", "sns", "ec2"})
 REQUIRED_ONLY = frozenset({"s3", "s3control", "sqs", "sns", "ec2"})
 CODES = {"logs": "InvalidParameterException", "ecr": "InvalidParameterException", "cloudwatch": "ValidationError"}
 # Enums that AWS lists in another order than its models do.
-_ORDERS = (("INSUFFICIENT_DATA", "ALARM", "OK"), ("PredictiveScaling", "StepScaling", "TargetTrackingScaling"))
+_ORDERS = (
+    ("INSUFFICIENT_DATA", "ALARM", "OK"),
+    ("PredictiveScaling", "StepScaling", "TargetTrackingScaling"),
+    ("HEAD", "POST", "PATCH", "DELETE", "PUT", "GET", "OPTIONS"),
+)
 ENUM_ORDERS = {frozenset(names): names for names in _ORDERS}
 # Lists that say of their members what every list's members are.
 NO_NULLS = frozenset({"tagKeyListType"})

@@ -1,5 +1,5 @@
-"""EventBridge: buses, rules, targets, events; schedules, archives and replays. Importing the package registers every operation."""
+"""EventBridge: buses, rules, targets, events; schedules, archives and replays; API destinations. Importing the package registers every operation."""
 
-from dewfall.services.events import archives, buses, delivery, replays, rules
+from dewfall.services.events import archives, buses, connections, delivery, replays, rules
 
-__all__ = ["archives", "buses", "delivery", "replays", "rules"]
+__all__ = ["archives", "buses", "connections", "delivery", "replays", "rules"]

@@ -19,6 +19,7 @@ from dewfall.rules import cron
 from dewfall.rules.patterns import matches
 from dewfall.services.events.archives import keep
 from dewfall.services.events.buses import DEFAULT, event_of
+from dewfall.services.events.http_targets import invoke
 from dewfall.services.events.rules import is_delivered
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ def _send(ctx: Ctx, rule: Record, target: dict[str, Any], event: dict[str, Any])
             raise AwsError("ResourceNotFoundException", f"{target['Arn']} is no log group.", status=400)
         moment = int(ctx.now().timestamp() * 1000)
         ctx.ports.series.append_logs(ctx.account, ctx.region, group, f"{event['id'][:8]}_{rule.document['Name']}", [(moment, text)])
+    elif ":api-destination/" in target["Arn"]:
+        invoke(ctx, target, text)
     else:
         bus = target["Arn"].rsplit("/", 1)[-1]
         with ctx.ports.store.transaction() as tx:

@@ -182,9 +182,9 @@ def put_targets(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_delivered(arn: str) -> bool:
-    """Whether Dewfall has what a target's ARN means; of EventBridge's own resources, buses alone."""
+    """Whether Dewfall has what a target's ARN means; of EventBridge's own resources, buses and API destinations."""
     service = arn.split(":")[2]
-    return ":event-bus/" in arn if service == "events" else service in DELIVERED
+    return ":event-bus/" in arn or ":api-destination/" in arn if service == "events" else service in DELIVERED
 
 
 def _check_target(target: dict[str, Any]) -> None:
@@ -197,7 +197,11 @@ def _check_target(target: dict[str, Any]) -> None:
         message = f"Only one of Input, InputPath, or InputTransformer must be provided for target {target['Id']}."
         raise AwsError("ValidationException", message, status=400)
     if not is_delivered(target["Arn"]):
-        log.warning("events to this target will not arrive, Dewfall delivers to %s (buses) only target=%s", ", ".join(DELIVERED), target["Arn"])
+        log.warning(
+            "events to this target will not arrive, Dewfall delivers to %s (buses, API destinations) only target=%s",
+            ", ".join(DELIVERED),
+            target["Arn"],
+        )
 
 
 @operation("events", "ListTargetsByRule")

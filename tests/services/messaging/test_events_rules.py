@@ -64,7 +64,7 @@ def test_too_much_at_once_is_refused(events: Any) -> None:
     assert refusal(events.put_events, Entries=[entry])[1] == "Total size of the entries in the request is over the limit."
 
 
-@pytest.mark.parametrize("service", ["connections", "api_destinations", "endpoints"])
+@pytest.mark.parametrize("service", ["endpoints", "event_sources"])
 def test_what_is_not_built_says_so(events: Any, service: str) -> None:
     assert refusal(getattr(events, f"list_{service}"))[0] == "NotImplemented"
 
