@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from dewfall.bodies import FileRange, StagedBody
 from dewfall.wire import cbor_codec, eventstream, json_codec, timestamps, xml_codec
-from dewfall.wire.bindings import Binding, binding
+from dewfall.wire.bindings import METADATA, Binding, binding
 from dewfall.wire.messages import Response
+from dewfall.wire.words import encode_words
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel
@@ -176,7 +177,7 @@ def write_headers(place: Binding, result: dict[str, Any], response: Response) ->
             response.headers.append((known[0], header_text(known[1], value)))
     for name, prefix, _ in place.prefixes:
         for key, value in (result.get(name) or {}).items():
-            response.headers.append((f"{prefix}{key}", str(value)))
+            response.headers.append((f"{prefix}{key}", encode_words(str(value)) if prefix == METADATA else str(value)))
 
 
 def header_text(shape: Any, value: Any) -> str:

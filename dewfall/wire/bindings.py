@@ -21,10 +21,12 @@ from dewfall.errors import AwsError
 from dewfall.wire import cbor_codec, eventstream, json_codec, query_codec, sqs_query, timestamps, xml_codec
 from dewfall.wire.messages import Request
 from dewfall.wire.route import Match
+from dewfall.wire.words import decode_words
 
 INFLATED_LIMIT = 256 * 1024 * 1024
 _PAYLOAD = re.compile(r"[0-9a-fA-F]{64}|UNSIGNED-PAYLOAD|STREAMING-(UNSIGNED-PAYLOAD-TRAILER|AWS4-(HMAC|ECDSA-P256)-SHA256-PAYLOAD(-TRAILER)?)")
 _CHECKSUM = re.compile(r"x-amz-checksum-(?!type$|algorithm$|mode$).+")
+METADATA = "x-amz-meta-"
 PRESIGNING = {f"x-amz-{name}" for name in ("algorithm", "credential", "date", "expires", "signedheaders", "signature", "security-token")}
 Placed = tuple[tuple[str, str, Any], ...]  # (member, name on the wire, shape)
 
@@ -172,7 +174,8 @@ def _read_rest(shape: Any, request: Request, match: Match) -> dict[str, Any]:
             if value is not None:
                 found[name] = value
     for name, prefix, _ in place.prefixes:
-        entries = {key[len(prefix) :]: text for key, text in request.headers.items() if key.startswith(prefix)}
+        read = decode_words if prefix == METADATA else str
+        entries = {key[len(prefix) :]: read(text) for key, text in request.headers.items() if key.startswith(prefix)}
         if entries:
             found[name] = entries
     if place.payload:
@@ -282,6 +285,9 @@ def check_s3(request: Request, match: Match) -> None:
         if name in request.headers:
             message = f"{name} header is not supported for this operation."
             raise AwsError("InvalidArgument", message, status=400, ArgumentName=name, ArgumentValue=request.headers[name])
+    if match.region == "aws-global":
+        message = "The authorization header is malformed; the region 'aws-global' is wrong; expecting 'us-east-1'"
+        raise AwsError("AuthorizationHeaderMalformed", message, status=400, Region="us-east-1")
     _check_payload_headers(request)
     if not match.streams:
         _check_digest(request, match)

@@ -66,12 +66,12 @@ def restore_object(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parts(version: Version, req: dict[str, Any]) -> dict[str, Any] | None:
-    """The parts of an object that was uploaded so; their list only where they have checksums of their own."""
+    """The parts of an object that was uploaded so; their list only where the whole has none but theirs."""
     parts = version.document.get("Parts")
     if not parts:
         return None
     found: dict[str, Any] = {"TotalPartsCount": len(parts)}
-    if f"Checksum{algorithm_of(version.document)}" not in parts[0]:
+    if version.document.get("ChecksumType") != "COMPOSITE" or f"Checksum{algorithm_of(version.document)}" not in parts[0]:
         return found
     after, limit = part_marker(req), min(req.get("MaxParts") or MAX_KEYS, MAX_KEYS)
     left = [part for part in parts if part["PartNumber"] > after]

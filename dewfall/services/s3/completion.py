@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from typing import Any
+from urllib.parse import quote
 
 from dewfall.context import Ctx
 from dewfall.engine.buckets import Document
@@ -53,13 +54,14 @@ def complete_multipart_upload(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         raise invalid_request(message)
     document = {name: value for name, value in upload.document.items() if name != "Upload"} | checksum
     document["UploadId"] = upload.id
-    document["Parts"] = [{"PartNumber": part.number, "Size": part.size, **part.document["Shown"]} for part in parts]
+    told = bool(upload.document["Upload"]["ChecksumAlgorithm"])
+    document["Parts"] = [{"PartNumber": part.number, "Size": part.size, **(part.document["Shown"] if told else {})} for part in parts]
     return _answer(ctx, bucket, _commit(ctx, req, upload, parts, document))
 
 
 def _answer(ctx: Ctx, bucket: Document, version: Version) -> dict[str, Any]:
     return {
-        "Location": f"{ctx.ports.settings.endpoint}/{bucket['Name']}/{version.key}",
+        "Location": f"{ctx.ports.settings.endpoint}/{bucket['Name']}/{quote(version.key)}",
         "Bucket": bucket["Name"],
         "Key": version.key,
         "ETag": f'"{version.etag}"',
@@ -134,8 +136,9 @@ def _check_part_checksum(upload: Upload, part: Part, entry: dict[str, Any]) -> N
             f"The upload was created using a {algorithm.lower()} checksum. The complete request must include the checksum for each part. "
             f"It was missing for part {part.number} in the request."
         )
+    shown = part.document["Shown"] if algorithm else {}  # where no algorithm was asked for, parts have none to be named
     for name in MEMBERS:
-        kept = part.document["Shown"].get(name) or (part.document["crc64nvme"] if name == "ChecksumCRC64NVME" else None)
+        kept = shown.get(name) or (part.document["crc64nvme"] if name == "ChecksumCRC64NVME" else None)
         if entry.get(name) and entry[name] != kept:
             raise AwsError("InvalidPart", INVALID_PART, status=400, UploadId=upload.id, PartNumber=part.number, ETag=part.etag)
 
@@ -145,15 +148,24 @@ def _checksum(upload: Upload, parts: list[Part], req: dict[str, Any]) -> Documen
     plan = upload.document["Upload"]
     algorithm = plan["ChecksumAlgorithm"] or "CRC64NVME"
     kind = plan["ChecksumType"] or "FULL_OBJECT"
-    if req.get("ChecksumType") and plan["ChecksumType"] and req["ChecksumType"] != kind:
-        message = f"The upload was created using the {kind} checksum mode. The complete request must use the same checksum mode."
+    if req.get("ChecksumType") and req["ChecksumType"] != plan["ChecksumType"]:
+        made = plan["ChecksumType"] or "null"
+        message = f"The upload was created using the {made} checksum mode. The complete request must use the same checksum mode."
         raise invalid_request(message)
     digests = [digest_of(part, algorithm) or b"" for part in parts]
     if kind == "COMPOSITE":
         value = composite(algorithm, digests)
     else:
         value = combined(algorithm, [(found, part.size) for found, part in zip(digests, parts, strict=True)])
-    given = req.get(f"Checksum{algorithm}")
-    if given is not None and given != value and given != value.partition("-")[0]:
+    if not _is_claimed(req, plan, algorithm, value):
         raise AwsError("BadDigest", f"The {algorithm.lower()} you specified did not match the calculated checksum.", status=400)
     return {f"Checksum{algorithm}": value, "ChecksumType": kind}
+
+
+def _is_claimed(req: dict[str, Any], plan: Document, algorithm: str, value: str) -> bool:
+    """Whether what the request says of the whole, if anything, is its checksum: by the upload's algorithm, and with the type where there are two."""
+    claims = {MEMBERS[name]: req[name] for name in MEMBERS if req.get(name) is not None}
+    if not plan["ChecksumAlgorithm"]:
+        return claims.get(algorithm) in (None, value)
+    typed = plan["ChecksumType"] == "COMPOSITE" or algorithm == "CRC64NVME" or bool(req.get("ChecksumType"))
+    return not claims or (typed and claims.keys() == {algorithm} and claims[algorithm] in (value, value.partition("-")[0]))

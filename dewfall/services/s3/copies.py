@@ -17,7 +17,7 @@ from dewfall.engine.versions import Version
 from dewfall.errors import AwsError
 from dewfall.services.registry import operation
 from dewfall.services.s3.access import bucket_record, check_key, find_object, invalid_argument, invalid_request, made_version, open_bucket, origin_of
-from dewfall.services.s3.checksums import ALGORITHMS, MEMBERS, algorithm_of, encode, members_of
+from dewfall.services.s3.checksums import ALGORITHMS, algorithm_of, encode, members_of
 from dewfall.services.s3.conditions import check_source, write_check
 from dewfall.services.s3.content import FROZEN, HEADERS, check_customer_key, describe, described_headers, shown_encryption, storage_class
 
@@ -47,14 +47,13 @@ def copy_object(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         raise
     etag, checksum = _digests(source, body, req)
     document |= checksum
-    shown = {name: value for name, value in checksum.items() if name in MEMBERS}
     draft = Draft(bucket["Name"], req["Key"], body, etag, document, ctx.now(), storage_class(req), "ObjectCreated:Copy", origin_of(ctx))
     version = ctx.ports.objects.commit(draft, write_check(req))
     return {
         "CopyObjectResult": {
             "ETag": f'"{version.etag}"',
             "LastModified": version.modified,
-            **shown,
+            **members_of(checksum),
         },
         **shown_encryption(document),
         **made_version(version.version_id),

@@ -21,6 +21,7 @@ from dewfall.services.registry import operation
 from dewfall.services.s3.access import bucket_record, http_date, invalid_argument, invalid_request, malformed_xml, moment
 
 DEFAULT_SIZE = "all_storage_classes_128K"
+SIZES = (DEFAULT_SIZE, "varies_by_storage_class")
 ACTIONS = ("Expiration", "Transitions", "NoncurrentVersionTransitions", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload")
 MOVES = ("STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
 
@@ -36,6 +37,8 @@ def put_bucket_lifecycle_configuration(ctx: Ctx, req: dict[str, Any]) -> dict[st
     if len(set(names)) != len(names):
         raise invalid_argument("Rule ID must be unique. Found same ID for more than one rule", "ID", None)
     size = req.get("TransitionDefaultMinimumObjectSize") or DEFAULT_SIZE
+    if size not in SIZES:
+        raise invalid_request(f"Invalid TransitionDefaultMinimumObjectSize found: {size}")
     with ctx.ports.store.transaction() as tx:
         record = bucket_record(ctx, tx, req)
         record.document["Settings"]["Lifecycle"] = {"Rules": rules, "TransitionDefaultMinimumObjectSize": size}

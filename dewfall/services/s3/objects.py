@@ -117,10 +117,18 @@ def _answer(ctx: Ctx, bucket: Document, version: Version, req: dict[str, Any]) -
         answer |= _shown_checksum(version, req, whole or (length == version.size and req.get("PartNumber") is None))
     for name, member in OVERRIDES.items():
         if req.get(name) is not None:
-            answer[member] = req[name]
+            answer[member] = _sendable(name, req[name])
     if req.get("ResponseExpires") is not None:
         answer["_headers"] = {"Expires": expires_text(req["ResponseExpires"])}
     return answer, start, length
+
+
+def _sendable(name: str, text: str) -> str:
+    """A header that a reader asks for, in letters that headers have."""
+    if any(character > "\xff" for character in text):
+        wire_name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+        raise invalid_argument("Header value cannot be represented using ISO-8859-1.", wire_name, text)
+    return text
 
 
 def _shown_checksum(version: Version, req: dict[str, Any], whole: bool) -> Document:
@@ -130,8 +138,10 @@ def _shown_checksum(version: Version, req: dict[str, Any], whole: bool) -> Docum
     parts = version.document.get("Parts")
     if req.get("PartNumber") is None:
         return {}
-    if not parts:
+    if not parts or (len(parts) == 1 and version.document.get("ChecksumType") != "COMPOSITE"):
         return members_of(version.document)
+    if version.document.get("ChecksumType") != "COMPOSITE":
+        return {}
     shown = {name: parts[req["PartNumber"] - 1][name] for name in MEMBERS if name in parts[req["PartNumber"] - 1]}
     return shown | ({"ChecksumType": version.document["ChecksumType"]} if shown and "ChecksumType" in version.document else {})
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -108,7 +108,7 @@ def post_object(ctx: Ctx, bucket: str, headers: Mapping[str, str], body: StagedB
     except BaseException:
         content.drop()
         raise
-    told = {"ETag": f'"{version.etag}"', "Location": f"{ctx.ports.settings.endpoint}/{bucket}/{key}"}
+    told = {"ETag": f'"{version.etag}"', "Location": f"{ctx.ports.settings.endpoint}/{bucket}/{quote(key)}"}
     if version.version_id != NULL:
         told["x-amz-version-id"] = version.version_id
     if "ServerSideEncryption" in described:

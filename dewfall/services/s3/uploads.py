@@ -120,7 +120,7 @@ def list_parts(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         "NextPartNumberMarker": shown[-1].number if shown else 0,
         "MaxParts": limit,
         "IsTruncated": len(parts) > limit and limit > 0,
-        "Parts": [{"PartNumber": p.number, "LastModified": p.modified, "ETag": f'"{p.etag}"', "Size": p.size, **_shown(p)} for p in shown],
+        "Parts": [_listed(part, plan) for part in shown],
         "Initiator": _initiator(upload, bucket),
         "Owner": owner_in(bucket, upload.document),
         "StorageClass": plan["StorageClass"],
@@ -290,6 +290,12 @@ def _store_part(ctx: Ctx, upload: Upload, number: int, body: StagedBody, shown: 
     if old:
         objects.blobs.part_path(upload.id, number, old[0][1]).unlink(missing_ok=True)
     return part
+
+
+def _listed(part: Part, plan: Document) -> Document:
+    """A part as lists tell it: its checksum is of interest where the upload has an algorithm."""
+    listed = {"PartNumber": part.number, "LastModified": part.modified, "ETag": f'"{part.etag}"', "Size": part.size}
+    return listed | (_shown(part) if plan["ChecksumAlgorithm"] else {})
 
 
 def _shown(part: Part) -> Document:

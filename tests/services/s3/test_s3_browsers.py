@@ -75,3 +75,10 @@ def test_a_method_that_a_request_speaks_of_counts_for_cors(open_to_browsers: Any
     asking = {"Origin": "https://a.example.com", "Access-Control-Request-Method": "PUT"}
     answer = httpx.delete(f"{open_to_browsers.meta.endpoint_url}/data/k", headers=asking)
     assert answer.headers["access-control-allow-methods"] == "GET, PUT"
+
+
+def test_metadata_of_a_form_comes_back_in_ascii(s3: Any) -> None:
+    limits = [{"x-amz-meta-m": "caf\u00e9"}]
+    form = s3.generate_presigned_post("data", "k", Fields={"x-amz-meta-m": "caf\u00e9"}, Conditions=limits)
+    assert httpx.post(form["url"], data=form["fields"], files={"file": b"x"}).status_code == 204
+    assert s3.head_object(Bucket="data", Key="k")["Metadata"] == {"m": "=?UTF-8?Q?caf=C3=A9?="}

@@ -360,3 +360,16 @@ def test_a_body_that_never_comes_is_waited_for_no_longer_than_needed() -> None:
 def test_headers_about_the_payload_that_do_not_fit(s3: Any, headers: dict[str, str], status: int, code: bytes) -> None:
     answer = ask(s3, "PUT", "/data/k", b"x", **headers)
     assert (answer[0], b"<Code>" + code + b"</Code>" in answer[2]) == (status, True)
+
+
+def test_the_region_of_no_place(dewfall: Server, s3: Any) -> None:
+    signed = "AWS4-HMAC-SHA256 Credential=test/20260101/aws-global/s3/aws4_request, SignedHeaders=host, Signature=00"
+    answer = ask(s3, "GET", "/data", Authorization=signed, x_amz_date="20260101T000000Z")
+    assert b"<Code>AuthorizationHeaderMalformed</Code>" in answer[2]
+    assert b"<Region>us-east-1</Region>" in answer[2]
+
+
+def test_least_sizes_of_transitions_are_two_words(s3: Any, refused: Refused) -> None:
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": 7}}
+    wanted = {"LifecycleConfiguration": {"Rules": [rule]}, "TransitionDefaultMinimumObjectSize": "none"}
+    assert refused(s3.put_bucket_lifecycle_configuration, Bucket="data", **wanted) == ("InvalidRequest", 400)

@@ -157,3 +157,24 @@ def test_a_presigned_address_works_without_a_client(dewfall: Server, s3: Any) ->
     address = s3.generate_presigned_url("put_object", Params={"Bucket": "data", "Key": "k"})
     assert httpx.put(address, content=b"body").status_code == 200
     assert httpx.get(s3.generate_presigned_url("get_object", Params={"Bucket": "data", "Key": "k"})).content == b"body"
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ("=?UTF-8?B?YWJj?=", "abc"),
+        ("=?UTF-8?Q?caf=C3=A9_S3?=", "=?UTF-8?Q?caf=C3=A9_S3?="),
+        ("=?UTF-8?B?Y2Fmw6k=?=", "=?UTF-8?Q?caf=C3=A9?="),
+        ("=?UTF-8?B?AAEC?=", "=?UTF-8?B?AAEC?="),
+        ("=?UTF-8?B?=GGG?=", "=?UTF-8?B?=GGG?="),
+        ("=?no-such?Q?x?= plain", "=?no-such?Q?x?= plain"),
+    ],
+)
+def test_encoded_words_in_metadata_are_read_and_written_anew(s3: Any, sent: str, told: str) -> None:
+    s3.put_object(Bucket="data", Key="k", Metadata={"m": sent})
+    assert s3.head_object(Bucket="data", Key="k")["Metadata"] == {"m": told}
+
+
+def test_a_header_cannot_be_asked_for_in_other_letters(s3: Any, refused: Refused) -> None:
+    s3.put_object(Bucket="data", Key="k")
+    assert refused(s3.get_object, Bucket="data", Key="k", ResponseCacheControl="\u2014") == ("InvalidArgument", 400)

@@ -102,3 +102,45 @@ def test_the_transfer_manager_goes_both_ways(s3: Any) -> None:
     target = io.BytesIO()
     s3.download_fileobj("data", "big", target)
     assert target.getvalue() == body
+
+
+def begun(s3: Any, *bodies: bytes, **plan: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """An upload with its parts: what names it, and what UploadPart answered with the numbers."""
+    upload = {"Bucket": "data", "Key": "k", "UploadId": s3.create_multipart_upload(Bucket="data", Key="k", **plan)["UploadId"]}
+    answers = [s3.upload_part(**upload, PartNumber=n, Body=body, ChecksumAlgorithm="CRC32C") for n, body in enumerate(bodies, 1)]
+    return upload, [{"PartNumber": n, **{k: answer[k] for k in ("ETag", "ChecksumCRC32C")}} for n, answer in enumerate(answers, 1)]
+
+
+def bare(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"Parts": [{name: part[name] for name in ("PartNumber", "ETag")} for part in parts]}
+
+
+def test_a_checksum_of_the_whole_comes_with_its_type(s3: Any, refused: Refused) -> None:
+    upload, parts = begun(s3, b"abc", ChecksumAlgorithm="CRC32C", ChecksumType="FULL_OBJECT")
+    whole = parts[0]["ChecksumCRC32C"]
+    for claim in ({"ChecksumCRC32C": whole}, {"ChecksumCRC32": "AAAAAA==", "ChecksumType": "FULL_OBJECT"}):
+        assert refused(s3.complete_multipart_upload, **upload, MultipartUpload=bare(parts), **claim) == ("BadDigest", 400)
+    s3.complete_multipart_upload(**upload, MultipartUpload=bare(parts), ChecksumCRC32C=whole, ChecksumType="FULL_OBJECT")
+
+
+def test_an_upload_without_algorithm_has_no_checksums_of_parts(s3: Any, refused: Refused) -> None:
+    upload, parts = begun(s3, b"abc")
+    assert "ChecksumCRC32C" not in s3.list_parts(**upload)["Parts"][0]
+    assert refused(s3.complete_multipart_upload, **upload, MultipartUpload={"Parts": parts}) == ("InvalidPart", 400)
+    assert refused(s3.complete_multipart_upload, **upload, MultipartUpload=bare(parts), ChecksumType="COMPOSITE") == ("InvalidRequest", 400)
+    assert s3.complete_multipart_upload(**upload, MultipartUpload=bare(parts), ChecksumCRC32C="AAAAAA==-2")["ChecksumType"] == "FULL_OBJECT"
+
+
+def test_parts_of_a_whole_checksum_are_not_told(s3: Any) -> None:
+    upload, parts = begun(s3, bytes(5 * 1024**2), b"abc", ChecksumAlgorithm="CRC32C", ChecksumType="FULL_OBJECT")
+    s3.complete_multipart_upload(**upload, MultipartUpload=bare(parts))
+    assert "ChecksumCRC32C" not in s3.get_object(Bucket="data", Key="k", PartNumber=2, ChecksumMode="ENABLED")
+    told = s3.get_object_attributes(Bucket="data", Key="k", ObjectAttributes=["ObjectParts"])
+    assert told["ObjectParts"] == {"TotalPartsCount": 2}
+    assert s3.copy_object(Bucket="data", Key="c", CopySource="data/k")["CopyObjectResult"]["ChecksumType"] == "FULL_OBJECT"
+
+
+def test_where_an_upload_went_is_an_address(s3: Any) -> None:
+    upload = {"Bucket": "data", "Key": "a \u2014", "UploadId": s3.create_multipart_upload(Bucket="data", Key="a \u2014")["UploadId"]}
+    parts = [{"PartNumber": 1, "ETag": s3.upload_part(**upload, PartNumber=1, Body=b"x")["ETag"]}]
+    assert s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})["Location"].endswith("/data/a%20%E2%80%94")
