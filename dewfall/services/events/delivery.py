@@ -69,7 +69,7 @@ def _to_dead_letters(ctx: Ctx, rule: Record, target: dict[str, Any], event: dict
         }
         attributes = {name: {"DataType": "String", "StringValue": value} for name, value in facts.items()}
         try:
-            ctx.call("sqs", "SendMessage", {"QueueUrl": queue, "MessageBody": json.dumps(event), "MessageAttributes": attributes})
+            ctx.call("sqs", "SendMessage", {"QueueUrl": queue, "MessageBody": _json(event), "MessageAttributes": attributes})
         except AwsError as problem:  # the event must not be delivered again to all the other targets
             log.warning("dead letter not delivered rule=%s queue=%s problem=%s", rule.key.name, queue, problem)
 
@@ -106,29 +106,37 @@ def message_of(rule_arn: str, rule_name: str, target: dict[str, Any], event: dic
     if "Input" in target:
         return str(target["Input"])
     if "InputPath" in target:
-        return json.dumps(pick(event, target["InputPath"]))
+        return _json(pick(event, target["InputPath"]))
     if "InputTransformer" in target:
         transformer = target["InputTransformer"]
-        values = {name: pick(event, path) for name, path in (transformer.get("InputPathsMap") or {}).items()}
+        values = {name: pick(event, path, missing="") for name, path in (transformer.get("InputPathsMap") or {}).items()}
         values |= {"aws.events.rule-arn": rule_arn, "aws.events.rule-name": rule_name, "aws.events.event.ingestion-time": event["time"]}
         values |= {"aws.events.event": {k: v for k, v in event.items() if k != "detail"}, "aws.events.event.json": event}
         return filled(transformer["InputTemplate"], values)
-    return json.dumps(event)
+    return _json(event)
 
 
-def pick(event: Any, path: str) -> Any:
-    """EventBridge's JSON paths: `$.detail.items[0].name`; None where there is nothing."""
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def pick(event: Any, path: str, missing: Any = None) -> Any:
+    """EventBridge's JSON paths: `$.detail.items[0].name`; `missing` where there is nothing."""
     found = event
     for name, index in re.findall(r"\.([A-Za-z0-9_-]+)|\[(\d+)\]", path):
         try:
             found = found[int(index)] if index else found[name]
         except (KeyError, IndexError, TypeError):
-            return None
+            return missing
     return found
 
 
 def filled(template: str, values: dict[str, Any]) -> str:
-    """A template with its `<names>` replaced: inside quotes as text, outside as JSON."""
+    """A template with its `<names>` replaced: outside quotes as JSON, inside as text, where JSON loses its own quotes.
+
+    >>> filled('{"id": <id>, "told": "<item> by <nobody>"}', {"id": 7, "item": {"a": ["b"]}, "nobody": ""})
+    '{"id": 7, "told": "{a:[b]} by "}'
+    """
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in values:
@@ -136,8 +144,8 @@ def filled(template: str, values: dict[str, Any]) -> str:
         known = values[found[1]]
         quoted = template.count('"', 0, found.start()) % 2 == 1
         if quoted:
-            return known if isinstance(known, str) else json.dumps(known).replace('"', '\\"')
-        return json.dumps(known) if template.lstrip().startswith(("{", "[")) or not isinstance(known, str) else known
+            return known if isinstance(known, str) else _json(known).replace('"', "")
+        return _json(known) if template.lstrip().startswith(("{", "[")) or not isinstance(known, str) else known
 
     return _PLACE.sub(value, template)
 

@@ -121,6 +121,16 @@ def test_an_http_subscriber_confirms_and_is_told(dewfall: Server) -> None:
     assert (got[1]["Type"], got[1]["Message"], got[1]["Subject"]) == ("Notification", "hi", "s")
 
 
+def test_a_template_may_quote_its_parts(dewfall: Server, sqs: Any, queue: str) -> None:
+    events = dewfall.client("events")
+    events.put_rule(Name="r", EventPattern=json.dumps({"source": ["shop"]}))
+    paths = {"whole": "$.detail", "none": "$.detail.none"}
+    transformer = {"InputPathsMap": paths, "InputTemplate": '"<whole> and <none>"'}
+    events.put_targets(Rule="r", Targets=[{"Id": "1", "Arn": ARN, "InputTransformer": transformer}])
+    events.put_events(Entries=[{"Source": "shop", "DetailType": "sale", "Detail": json.dumps({"a": ["é"], "b": 1})}])
+    assert receive(sqs, queue)[0]["Body"] == '"{a:[é],b:1} and "'
+
+
 def test_an_event_reaches_the_targets_of_its_rule(dewfall: Server, sqs: Any, queue: str) -> None:
     events = dewfall.client("events")
     events.put_rule(Name="r", EventPattern=json.dumps({"source": ["shop"], "detail": {"price": [{"numeric": [">", 10]}]}}))
