@@ -62,8 +62,8 @@ def check_owner(bucket: Document, expected: str | None) -> None:
     if expected is None:
         return
     if not re.fullmatch(r"\d{12}", expected):
-        message = "The value of the expected bucket owner parameter must be an AWS Account ID... [12 digits]"
-        raise AwsError("InvalidBucketOwnerAWSAccountID", message, status=400, ExpectedBucketOwner=expected)
+        message = f"The value of the expected bucket owner parameter must be an AWS Account ID... [{expected}]"
+        raise AwsError("InvalidBucketOwnerAWSAccountID", message, status=400)
     if expected != bucket["Account"]:
         raise AwsError("AccessDenied", "Access Denied", status=403)
 

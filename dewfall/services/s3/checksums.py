@@ -50,18 +50,20 @@ def digest(body: StagedBody, algorithm: str) -> bytes:
     return body.digests[name]
 
 
-def verify(body: StagedBody, req: dict[str, Any]) -> dict[str, str]:
-    """Content-MD5 and x-amz-checksum-* held against the body; the checksum members to keep, CRC64NVME when none was named."""
+def verify(body: StagedBody, req: dict[str, Any], default: str = "CRC64NVME") -> dict[str, str]:
+    """Content-MD5 and x-amz-checksum-* held against the body; the checksum members to keep, those of `default` when no value came.
+
+    An algorithm that is named without a value counts for nothing, as on AWS.
+    """
     if req.get("ContentMD5") is not None:
         _verify_md5(body, req["ContentMD5"])
     given = [name for name in MEMBERS if req.get(name) is not None]
     if len(given) > 1:
         raise invalid_request("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
     if not given:
-        algorithm = (req.get("ChecksumAlgorithm") or "CRC64NVME").upper()
-        if algorithm not in ALGORITHMS:
+        if (req.get("ChecksumAlgorithm") or default).upper() not in ALGORITHMS:
             raise invalid_request("The value specified in the x-amz-sdk-checksum-algorithm header is invalid.")
-        return {f"Checksum{algorithm}": encode(digest(body, algorithm))}
+        return {f"Checksum{default}": encode(digest(body, default))}
     algorithm = MEMBERS[given[0]]
     value = req[given[0]]
     if decoded(value, ALGORITHMS[algorithm][1]) is None:

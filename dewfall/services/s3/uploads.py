@@ -60,7 +60,7 @@ def upload_part(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         _check_algorithm(upload, req)
         algorithm = upload.document["Upload"]["ChecksumAlgorithm"]
         given = any(req.get(name) is not None for name in MEMBERS)
-        shown = verify(body, req if given or not algorithm else {**req, "ChecksumAlgorithm": algorithm})
+        shown = verify(body, req, algorithm or "CRC64NVME")
         part = _store_part(ctx, upload, req["PartNumber"], body, shown if given or algorithm else {})
     except BaseException:
         body.drop()

@@ -353,7 +353,6 @@ def test_a_body_that_never_comes_is_waited_for_no_longer_than_needed() -> None:
     ("headers", "status", "code"),
     [
         ({"x_amz_content_sha256": "abc"}, 400, b"InvalidArgument"),
-        ({"x_amz_sdk_checksum_algorithm": "SHA256"}, 400, b"InvalidRequest"),
         ({"x_amz_content_sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, 411, b"MissingContentLength"),
     ],
 )
@@ -373,3 +372,18 @@ def test_least_sizes_of_transitions_are_two_words(s3: Any, refused: Refused) -> 
     rule = {"ID": "r", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": 7}}
     wanted = {"LifecycleConfiguration": {"Rules": [rule]}, "TransitionDefaultMinimumObjectSize": "none"}
     assert refused(s3.put_bucket_lifecycle_configuration, Bucket="data", **wanted) == ("InvalidRequest", 400)
+
+
+def test_an_algorithm_without_a_value_counts_for_nothing(s3: Any) -> None:
+    assert ask(s3, "PUT", "/data/k", b"x", x_amz_sdk_checksum_algorithm="SHA256")[0] == 200
+    told = s3.head_object(Bucket="data", Key="k", ChecksumMode="ENABLED")
+    assert ("ChecksumCRC64NVME" in told, "ChecksumSHA256" in told) == (True, False)
+
+
+def test_an_expected_owner_that_is_no_account(s3: Any) -> None:
+    with pytest.raises(ClientError) as caught:
+        s3.get_bucket_policy(Bucket="data", ExpectedBucketOwner="abcd")
+    assert caught.value.response["Error"] == {
+        "Code": "InvalidBucketOwnerAWSAccountID",
+        "Message": "The value of the expected bucket owner parameter must be an AWS Account ID... [abcd]",
+    }
