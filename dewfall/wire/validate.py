@@ -38,6 +38,9 @@ ENUM_ORDERS = {frozenset(names): names for names in _ORDERS}
 # Lists that say of their members what every list's members are.
 NO_NULLS = frozenset({"tagKeyListType"})
 IAM_NAME = "[\\w+=,.@-]+"
+# Services that print structures with their names, and what their own have that the model doesn't show.
+PRINTS = frozenset({"events", "logs"})
+HIDDEN = {"PutEventsRequestEntry": ("kmsKeyIdentifier", "internalMetadata")}
 # Services that don't repeat the value that they refuse, nor tell which they would take.
 SILENT = frozenset({"iam"})
 IAM_PATHS = ("(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)", "((/[A-Za-z0-9\\.,\\+@=_-]+)*)/")
@@ -112,8 +115,27 @@ def _sentence(path: str, value: Any, rule: str) -> str:
     return f"Value {shown} at '{path}' failed to satisfy constraint: {rule}"
 
 
+class _Printed(str):
+    """A value that is text already, as long as it is."""
+
+    __slots__ = ()
+
+
+def _printed(items: list[Any], shape: Any) -> str:
+    """A list of structures as these services print them: every member by name, null where it was not given."""
+    hidden = "".join(f", {name}=null" for name in HIDDEN.get(shape.name, ()))
+    shown = []
+    for item in items:
+        members = (f"{_camel(name)}={'null' if item.get(name) is None else _java(item[name])}" for name in shape.members)
+        shown.append(f"{shape.name}({', '.join(members)}{hidden})")
+    text = f"[{', '.join(shown)}]"
+    return _Printed(text) if hidden else text
+
+
 def _java(value: Any) -> str:
     """A value as Java would print it."""
+    if isinstance(value, _Printed):
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
@@ -144,6 +166,7 @@ class _Builder:
     def __init__(self, service: str) -> None:
         self.enums = service not in NO_ENUMS
         self.values = service not in REQUIRED_ONLY
+        self.prints = service in PRINTS
         self.made: dict[str, Check | None] = {}
         self.making: set[str] = set()
 
@@ -212,11 +235,15 @@ class _Builder:
             return None
         told = [rule for _, rule in item_rules] + (["Member must not be null"] if shape.name in NO_NULLS else [])
         wanted = f"Member must satisfy constraint: [{', '.join(told)}]"
+        printed = self.prints and shape.member.type_name == "structure"
 
         def items(value: Any, path: str, broken: list[Violation]) -> None:
             if not isinstance(value, list):
                 return
-            broken.extend((path, value, rule) for holds, rule in own if not holds(value))
+            failed = [rule for holds, rule in own if not holds(value)]
+            if failed:
+                shown = _printed(value, shape.member) if printed and all(isinstance(item, dict) for item in value) else value
+                broken.extend((path, shown, rule) for rule in failed)
             if item_rules and not all(holds(item) for item in value for holds, _ in item_rules):
                 broken.append((path, value, wanted))
             if check is not None:

@@ -86,6 +86,18 @@ def test_a_broken_constraint(service: str, operation: str, params: dict[str, Any
     assert (caught.value.code, caught.value.message) == (code, message)
 
 
+def test_events_are_printed_whole() -> None:
+    entry = {"Source": "s", "DetailType": "t", "Detail": '{"a": 1}'}
+    with pytest.raises(AwsError) as caught:
+        validate("events", "PutEvents", {"Entries": [entry] * 11})
+    shown = 'PutEventsRequestEntry(time=null, source=s, resources=null, detailType=t, detail={"a": 1}, eventBusName=null, traceHeader=null, '
+    shown += "kmsKeyIdentifier=null, internalMetadata=null)"
+    many = ", ".join([shown] * 11)
+    assert (
+        caught.value.message == f"{START}Value '[{many}]' at 'entries' failed to satisfy constraint: Member must have length less than or equal to 10"
+    )
+
+
 def test_all_broken_constraints_are_told() -> None:
     with pytest.raises(AwsError, match=r"2 validation errors detected: .*'sortOrder'.*; .*'maxResults'"):
         validate("sagemaker", "ListModels", {"MaxResults": 0, "SortOrder": "x"})
