@@ -25,6 +25,7 @@ from dewfall.wire.words import decode_words
 
 INFLATED_LIMIT = 256 * 1024 * 1024
 _PAYLOAD = re.compile(r"[0-9a-fA-F]{64}|UNSIGNED-PAYLOAD|STREAMING-(UNSIGNED-PAYLOAD-TRAILER|AWS4-(HMAC|ECDSA-P256)-SHA256-PAYLOAD(-TRAILER)?)")
+_CHECKSUM = re.compile(r"x-amz-checksum-(?!type$|algorithm$|mode$).+")
 METADATA = "x-amz-meta-"
 PRESIGNING = {f"x-amz-{name}" for name in ("algorithm", "credential", "date", "expires", "signedheaders", "signature", "security-token")}
 Placed = tuple[tuple[str, str, Any], ...]  # (member, name on the wire, shape)
@@ -293,13 +294,18 @@ def check_s3(request: Request, match: Match) -> None:
 
 
 def _check_payload_headers(request: Request) -> None:
-    """The hash of the payload is one, or one of the words in its place."""
+    """The hash of the payload is one, or one of the words in its place; a checksum that an SDK announces comes as header or trailer."""
     sent = request.headers.get("x-amz-content-sha256")
     if sent is not None and not _PAYLOAD.fullmatch(sent):
         message = "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, "
         message += "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD, "
         message += "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER or a valid sha256 value."
         raise AwsError("InvalidArgument", message, status=400, ArgumentName="x-amz-content-sha256", ArgumentValue=sent)
+    name = "x-amz-sdk-checksum-algorithm"
+    comes = "x-amz-trailer" in request.headers or any(_CHECKSUM.fullmatch(header) for header in request.headers)
+    if name in request.headers and not comes and name not in request.query.lower():
+        message = f"{name} specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found."
+        raise AwsError("InvalidRequest", message, status=400)
 
 
 def _check_digest(request: Request, match: Match) -> None:

@@ -6,7 +6,7 @@ The source may be named as bucket/key, URL-encoded, with or without a leading sl
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote_plus
 
 from dewfall.bodies import StagedBody
 from dewfall.context import Ctx
@@ -87,7 +87,7 @@ def read_source(text: str | dict[str, str]) -> tuple[str, str, str | None]:
     if isinstance(text, dict):
         return text["Bucket"], text["Key"], text.get("VersionId")
     path, mark, version_id = text.rpartition("?versionId=")
-    whole = unquote(path if mark else text)
+    whole = unquote_plus(path if mark else text)  # some clients write a space as +, and S3 reads it so
     bucket, slash, key = whole.partition("/object/") if whole.startswith("arn:") else whole.removeprefix("/").partition("/")
     if not slash or not bucket or not key:
         raise invalid_argument("Invalid copy source object key", "x-amz-copy-source", "x-amz-copy-source")

@@ -353,6 +353,7 @@ def test_a_body_that_never_comes_is_waited_for_no_longer_than_needed() -> None:
     ("headers", "status", "code"),
     [
         ({"x_amz_content_sha256": "abc"}, 400, b"InvalidArgument"),
+        ({"x_amz_sdk_checksum_algorithm": "SHA256"}, 400, b"InvalidRequest"),
         ({"x_amz_content_sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, 411, b"MissingContentLength"),
     ],
 )
@@ -375,7 +376,7 @@ def test_least_sizes_of_transitions_are_two_words(s3: Any, refused: Refused) -> 
 
 
 def test_an_algorithm_without_a_value_counts_for_nothing(s3: Any) -> None:
-    assert ask(s3, "PUT", "/data/k", b"x", x_amz_sdk_checksum_algorithm="SHA256")[0] == 200
+    assert ask(s3, "PUT", "/data/k", b"x", x_amz_checksum_algorithm="SHA256")[0] == 200
     told = s3.head_object(Bucket="data", Key="k", ChecksumMode="ENABLED")
     assert ("ChecksumCRC64NVME" in told, "ChecksumSHA256" in told) == (True, False)
 
@@ -387,3 +388,11 @@ def test_an_expected_owner_that_is_no_account(s3: Any) -> None:
         "Code": "InvalidBucketOwnerAWSAccountID",
         "Message": "The value of the expected bucket owner parameter must be an AWS Account ID... [abcd]",
     }
+
+
+def test_a_plus_in_a_copy_source_is_a_space(s3: Any) -> None:
+    s3.put_object(Bucket="data", Key="a b", Body=b"x")
+    assert ask(s3, "PUT", "/data/k", x_amz_copy_source="data%2Fa+b")[0] == 200
+    s3.put_object(Bucket="data", Key="a+b", Body=b"y")
+    s3.copy_object(Bucket="data", Key="k", CopySource="data/a+b")
+    assert s3.get_object(Bucket="data", Key="k")["Body"].read() == b"y"
