@@ -50,6 +50,10 @@ SELECT
     COALESCE(SUM(CASE WHEN visible > :now AND received = 0 THEN 1 ELSE 0 END), 0)
 FROM messages WHERE queue = :queue AND sent > :expired;
 
+-- name: message_oldest
+-- When the oldest message of a queue was sent.
+SELECT MIN(sent) FROM messages WHERE queue = :queue AND sent > :expired;
+
 -- name: message_purge
 -- Every message of a queue.
 DELETE FROM messages WHERE queue = :queue;

@@ -58,6 +58,7 @@ TICKS: dict[str, tuple[str, float]] = {
     "monitoring": ("dewfall.services.sagemaker.monitoring_runs:tick", 1.0),
     "data-capture": ("dewfall.engine.serving.capture:tick", 1.0),
     "autoscaling": ("dewfall.services.autoscaling.scaling:tick", 1.0),
+    "sqs-metrics": ("dewfall.services.sqs.metrics:tick", 60.0),
     "events-schedules": ("dewfall.services.events.delivery:tick", 1.0),
     "events-archives": ("dewfall.services.events.archives:tick", 600.0),
 }
