@@ -207,6 +207,9 @@ def unknown_operation(request: Request, match: Match) -> AwsError:
     """What AWS says of an operation that the service does not have."""
     if match.service == "s3":
         message = "The specified method is not allowed against this resource."
+        if request.method == "POST" and not request.query and request.raw_path.strip("/") and "/" not in request.raw_path.strip("/"):
+            condition = "Bucket POST must be of the enclosure-type multipart/form-data"
+            return AwsError("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", status=412, Condition=condition)
         kind = "OBJECT" if request.raw_path.strip("/").count("/") else "BUCKET" if request.raw_path.strip("/") else "SERVICE"
         return AwsError("MethodNotAllowed", message, status=405, Method=request.method, ResourceType=kind)
     if match.protocol == "ec2":

@@ -134,11 +134,18 @@ def _wanted(ctx: Ctx, bucket: Document, req: dict[str, Any], owner: dict[str, st
         raise malformed_acl()
     for grant in grants:
         grantee = grant.get("Grantee") or {}
-        if grant.get("Permission") not in HEADERS.values() or not ({"ID", "URI", "EmailAddress"} & grantee.keys()):
+        if grant.get("Permission") not in HEADERS.values() or not _is_whole(grantee):
             raise malformed_acl()
         _check_grantee(grantee)
+    _check_grantee({"ID": policy["Owner"]["ID"]})
     _check_public(ctx, bucket, [grant["Grantee"] for grant in grants])
     return {"Owner": policy["Owner"], "Grants": grants}
+
+
+def _is_whole(grantee: dict[str, Any]) -> bool:
+    """Whether a grantee has the member that its type is known by; without a type, any."""
+    wanted = {"CanonicalUser": "ID", "Group": "URI", "AmazonCustomerByEmail": "EmailAddress"}
+    return bool({wanted[grantee["Type"]]} & grantee.keys() if grantee.get("Type") in wanted else set(wanted.values()) & grantee.keys())
 
 
 def _check_allowed(bucket: Document, canned: str) -> None:
@@ -179,7 +186,7 @@ def _grantees(name: str, text: str) -> list[dict[str, str]]:
     for part in text.split(","):
         hit = _GRANTEE.fullmatch(part)
         if hit is None:
-            raise invalid_argument("Argument format not recognized", f"x-amz-grant-{name.removeprefix('Grant').lower()}", text)
+            raise invalid_argument("Argument format not recognized", f"x-amz-{re.sub('(?<=[a-z])(?=[A-Z])', '-', name).lower()}", text)
         kind, value = hit[1], hit[2]
         grantee = {"id": {"Type": "CanonicalUser", "ID": value}, "uri": {"Type": "Group", "URI": value}}.get(kind)
         found.append(grantee or {"Type": "AmazonCustomerByEmail", "EmailAddress": value})
@@ -195,7 +202,7 @@ def _check_grantee(grantee: dict[str, Any], group: str = "Group/URI", person: st
         raise AwsError("UnresolvableGrantByEmailAddress", message, status=400)
     if uri is not None and uri not in (ALL_USERS, AUTHENTICATED, LOG_DELIVERY):
         raise invalid_argument("Invalid group uri", group, uri)
-    if user is not None and not re.fullmatch(r"[0-9a-f]{64}", user):
+    if user is not None and not re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{64}", user):
         raise invalid_argument("Invalid id", person, user)
 
 

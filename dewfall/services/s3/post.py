@@ -26,7 +26,7 @@ from dewfall.engine.blobs import digest_bytes
 from dewfall.engine.objects import Draft
 from dewfall.engine.versions import NULL
 from dewfall.errors import AwsError
-from dewfall.services.s3.access import check_key, invalid_argument, open_bucket, origin_of
+from dewfall.services.s3.access import check_key, invalid_argument, open_bucket, origin_of, precondition_failed
 from dewfall.services.s3.checksums import ALGORITHMS, verify
 from dewfall.services.s3.content import describe, storage_class
 
@@ -120,7 +120,7 @@ def read_form(content_type: str, body: StagedBody) -> Form:
     """multipart/form-data → fields, and the place of the file. MalformedPOSTRequest for anything else."""
     boundary = re.search(r'boundary="?([^";]+)"?', content_type)
     if not content_type.lower().startswith("multipart/form-data") or boundary is None:
-        raise AwsError("PreconditionFailed", "Bucket POST must be of the enclosure-type multipart/form-data", status=412)
+        raise precondition_failed("Bucket POST must be of the enclosure-type multipart/form-data")
     mark = b"--" + boundary[1].encode()
     form = Form({})
     with _view(body) as view:

@@ -396,3 +396,27 @@ def test_a_plus_in_a_copy_source_is_a_space(s3: Any) -> None:
     s3.put_object(Bucket="data", Key="a+b", Body=b"y")
     s3.copy_object(Bucket="data", Key="k", CopySource="data/a+b")
     assert s3.get_object(Bucket="data", Key="k")["Body"].read() == b"y"
+
+
+def test_a_form_of_another_type(s3: Any) -> None:
+    answer = ask(s3, "POST", "/data", b"key=k", Content_Type="text/plain")
+    assert (answer[0], b"<Condition>Bucket POST must be of the enclosure-type multipart/form-data</Condition>" in answer[2]) == (412, True)
+
+
+@pytest.mark.parametrize(
+    ("owner", "grantee", "code"),
+    [
+        ("wrong", {"Type": "CanonicalUser", "ID": "a" * 64}, "InvalidArgument"),
+        ("a" * 64, {"Type": "Group", "ID": "a" * 64}, "MalformedACLError"),
+        ("a" * 64, {"Type": "CanonicalUser", "URI": "http://acs.amazonaws.com/groups/s3/LogDelivery"}, "MalformedACLError"),
+    ],
+)
+def test_acls_that_say_nobody(s3: Any, refused: Refused, owner: str, grantee: dict[str, str], code: str) -> None:
+    policy = {"Owner": {"ID": owner}, "Grants": [{"Grantee": grantee, "Permission": "READ"}]}
+    assert refused(s3.put_bucket_acl, Bucket="data", AccessControlPolicy=policy) == (code, 400)
+
+
+def test_grants_that_cannot_be_read_are_named_as_their_header(s3: Any) -> None:
+    with pytest.raises(ClientError) as caught:
+        s3.put_bucket_acl(Bucket="data", GrantFullControl='name="1234"')
+    assert caught.value.response["Error"]["ArgumentName"] == "x-amz-grant-full-control"
