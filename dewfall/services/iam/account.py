@@ -12,7 +12,7 @@ from dewfall.services.common import page
 from dewfall.services.iam.access_keys import KEYS_LIMIT
 from dewfall.services.iam.entities import encoded
 from dewfall.services.iam.instance_profiles import shown as shown_profile
-from dewfall.services.iam.policies import find_policy, managed
+from dewfall.services.iam.policies import find_policy, managed, policy_name
 from dewfall.services.iam.roles import shown as shown_role
 from dewfall.services.registry import operation
 
@@ -146,7 +146,7 @@ def _details(tx: Tx, ctx: Ctx, kind: str) -> Iterator[tuple[str, dict[str, Any]]
 
 def _entity(tx: Tx, ctx: Ctx, kind: str, document: dict[str, Any]) -> dict[str, Any]:
     inline = [{"PolicyName": name, "PolicyDocument": encoded(text)} for name, text in document["_inline"].items()]
-    attached = [{"PolicyName": find_policy(tx, ctx, arn)["PolicyName"], "PolicyArn": arn} for arn in document["_attached"]]
+    attached = [{"PolicyName": policy_name(arn), "PolicyArn": arn} for arn in document["_attached"]]
     more: dict[str, Any] = {f"{kind}PolicyList": inline, "AttachedManagedPolicies": attached}
     if kind == "User":
         more["GroupList"] = document["_groups"]

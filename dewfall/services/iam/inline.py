@@ -22,7 +22,7 @@ from dewfall.services.iam.entities import (
     save,
     size_of,
 )
-from dewfall.services.iam.policies import find_policy
+from dewfall.services.iam.policies import find_policy, policy_name, policy_path
 from dewfall.services.registry import operation
 
 Answer = dict[str, Any] | None
@@ -130,8 +130,7 @@ def _list_attached(kind: str) -> Callable[[Ctx, dict[str, Any]], Answer]:
     def list_attached_policies(ctx: Ctx, req: dict[str, Any]) -> Answer:
         with ctx.ports.store.reading() as tx:
             arns = find(tx, ctx, kind, req[NAMES[kind]]).document["_attached"]
-            policies = [find_policy(tx, ctx, arn) for arn in arns]
-        items = [{"PolicyName": p["PolicyName"], "PolicyArn": p["Arn"], "Path": p["Path"]} for p in policies]
+        items = [{"PolicyName": policy_name(arn), "PolicyArn": arn, "Path": policy_path(arn)} for arn in arns]
         return listing(items, req, "AttachedPolicies", "PolicyName")
 
     return list_attached_policies

@@ -55,6 +55,20 @@ def find_policy(tx: Tx, ctx: Ctx, arn: str) -> dict[str, Any]:
     return found | {"AttachmentCount": len(holders(tx, ctx, arn)), "PermissionsBoundaryUsageCount": _bounded(tx, ctx, arn)}
 
 
+def policy_name(arn: str) -> str:
+    """The name in a managed policy's ARN."""
+    return arn.rsplit("/", 1)[-1]
+
+
+def policy_path(arn: str) -> str:
+    """The path in a managed policy's ARN.
+
+    >>> policy_path("arn:aws:iam::aws:policy/service-role/Name"), policy_path("arn:aws:iam::aws:policy/Name")
+    ('/service-role/', '/')
+    """
+    return arn.partition(":policy")[2].rpartition("/")[0] + "/"
+
+
 def is_policy(tx: Tx, ctx: Ctx, arn: str) -> bool:
     """Whether there is such a policy."""
     return arn in managed() or tx.records.get(Key(ctx.account, "", "iam", "policy", arn)) is not None

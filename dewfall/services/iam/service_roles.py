@@ -2,57 +2,52 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from pathlib import Path
 from typing import Any
 
 from dewfall.context import Ctx, new_uuid
 from dewfall.errors import AwsError
-from dewfall.services.iam.entities import create, find, missing
+from dewfall.services.iam.entities import create, find, missing, save
+from dewfall.services.iam.policies import AWS_PREFIX
 from dewfall.services.iam.roles import shown
 from dewfall.services.registry import operation
 
-# Service → the name that its role has after AWSServiceRoleFor, where it is not the service's own.
-NAMES = {
-    "autoscaling.amazonaws.com": "AutoScaling",
-    "custom-resource.application-autoscaling.amazonaws.com": "ApplicationAutoScaling_CustomResource",
-    "dynamodb.application-autoscaling.amazonaws.com": "ApplicationAutoScaling_DynamoDBTable",
-    "ecs.amazonaws.com": "ECS",
-    "ecs.application-autoscaling.amazonaws.com": "ApplicationAutoScaling_ECSService",
-    "elasticbeanstalk.amazonaws.com": "ElasticBeanstalk",
-    "elasticloadbalancing.amazonaws.com": "ElasticLoadBalancing",
-    "elasticmapreduce.amazonaws.com": "EMRCleanup",
-    "es.amazonaws.com": "AmazonElasticsearchService",
-    "events.amazonaws.com": "CloudWatchEvents",
-    "lambda.application-autoscaling.amazonaws.com": "ApplicationAutoScaling_LambdaConcurrency",
-    "macie.amazonaws.com": "AmazonMacie",
-    "opensearchservice.amazonaws.com": "AmazonOpenSearchService",
-    "rds.amazonaws.com": "RDS",
-    "sagemaker.application-autoscaling.amazonaws.com": "ApplicationAutoScaling_SageMakerEndpoint",
-    "spot.amazonaws.com": "EC2Spot",
-}
-SUFFIXED = ("autoscaling.amazonaws.com", "lex.amazonaws.com", "lexv2.amazonaws.com", "connect.amazonaws.com", "kafkaconnect.amazonaws.com")
+SUFFIXED = ("autoscaling.amazonaws.com", "connect.amazonaws.com", "lexv2.amazonaws.com")
+
+
+@functools.cache
+def known() -> dict[str, tuple[str, str]]:
+    """Service → the name that its role has after AWSServiceRoleFor, and the policy attached to it."""
+    found = json.loads((Path(__file__).parent / "service_roles.json").read_text())
+    return {f"{service}.amazonaws.com": (role, policy) for service, (role, policy) in found.items()}
+
+
+def _trust(services: Any, actions: Any) -> str:
+    statement = {"Effect": "Allow", "Principal": {"Service": services}, "Action": actions}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @operation("iam", "CreateServiceLinkedRole")
 def create_service_linked_role(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     service, suffix = req["AWSServiceName"], req.get("CustomSuffix")
-    label = service.partition(".")[0]
-    if suffix and service not in SUFFIXED and service in NAMES:
+    if suffix and service in known() and service not in SUFFIXED:
         raise AwsError("InvalidInput", f"Custom suffix is not allowed for {service}", status=400)
-    name = f"AWSServiceRoleFor{NAMES.get(service, label[:1].upper() + label[1:])}" + (f"_{suffix}" if suffix else "")
-    statement = {"Effect": "Allow", "Principal": {"Service": [service]}, "Action": ["sts:AssumeRole"]}
-    more: dict[str, Any] = {
-        "AssumeRolePolicyDocument": json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-        "MaxSessionDuration": 3600,
-    }
+    label, policy = known().get(service, (service.partition(".")[0], ""))
+    name = f"AWSServiceRoleFor{label}" + (f"_{suffix}" if suffix else "")
+    more: dict[str, Any] = {"AssumeRolePolicyDocument": _trust(service, "sts:AssumeRole"), "MaxSessionDuration": 3600}
     more |= {"Description": req["Description"]} if req.get("Description") else {}
     with ctx.ports.store.transaction() as tx:
         try:
             role = create(tx, ctx, "role", {"RoleName": name, "Path": f"/aws-service-role/{service}/"}, more)
+            record = find(tx, ctx, "role", name)
+            record.document["_attached"] = [f"{AWS_PREFIX}/aws-service-role/{policy}"] if policy else []
+            save(tx, record)
         except AwsError:
             message = f"Service role name {name} has been taken in this account, please try a different suffix."
             raise AwsError("InvalidInput", message, status=400) from None
-    return {"Role": shown(role)}
+    return {"Role": shown(role | {"AssumeRolePolicyDocument": _trust([service], ["sts:AssumeRole"])})}
 
 
 @operation("iam", "DeleteServiceLinkedRole")

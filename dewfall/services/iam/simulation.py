@@ -23,6 +23,8 @@ def identity_policies(tx: Tx, ctx: Ctx, kind: str, name: str) -> list[Policy]:
     document = find(tx, ctx, kind, name).document
     found = [Policy.parse(policy, kind, text) for policy, text in document["_inline"].items()]
     for arn in document["_attached"]:
+        if "/aws-service-role/" in arn:  # what these allow is not known here; no caller has such a role
+            continue
         policy = find_policy(tx, ctx, arn)
         found.append(Policy.parse(policy["PolicyName"], "aws-managed" if arn in managed() else "user-managed", default_document(policy)))
     for group in document.get("_groups", []):

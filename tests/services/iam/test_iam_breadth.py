@@ -56,6 +56,15 @@ def test_groups_are_renamed_with_their_members(iam: Any) -> None:
 def test_service_linked_roles_belong_to_their_service(iam: Any) -> None:
     role = iam.create_service_linked_role(AWSServiceName="sagemaker.application-autoscaling.amazonaws.com")["Role"]
     assert role["RoleName"] == "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+    assert role["AssumeRolePolicyDocument"]["Statement"][0]["Action"] == ["sts:AssumeRole"]
+    kept = iam.get_role(RoleName=role["RoleName"])["Role"]["AssumeRolePolicyDocument"]["Statement"][0]
+    assert kept == {"Effect": "Allow", "Principal": {"Service": "sagemaker.application-autoscaling.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    attached = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
+    assert attached[0]["PolicyArn"] == "arn:aws:iam::aws:policy/aws-service-role/AWSApplicationAutoscalingSageMakerEndpointPolicy"
+    details = iam.get_account_authorization_details(Filter=["Role"])["RoleDetailList"]
+    assert attached in [found["AttachedManagedPolicies"] for found in details]
+    again = refusal(iam.create_service_linked_role, AWSServiceName="sagemaker.application-autoscaling.amazonaws.com")
+    assert again[1] == f"Service role name {role['RoleName']} has been taken in this account, please try a different suffix."
     assert refusal(iam.delete_role, RoleName=role["RoleName"])[0] == "UnmodifiableEntity"
     task = iam.delete_service_linked_role(RoleName=role["RoleName"])["DeletionTaskId"]
     assert iam.get_service_linked_role_deletion_status(DeletionTaskId=task)["Status"] == "SUCCEEDED"
@@ -177,3 +186,10 @@ def test_passwords_for_one_service(iam: Any) -> None:
     assert refusal(iam.delete_user, UserName="ada") == ("DeleteConflict", "Cannot delete entity, must remove referenced objects first.")
     iam.delete_service_specific_credential(**this)
     assert refusal(iam.delete_service_specific_credential, **this)[0] == "NoSuchEntity"
+
+
+def test_few_services_take_a_suffix(iam: Any) -> None:
+    refused = refusal(iam.create_service_linked_role, AWSServiceName="batch.amazonaws.com", CustomSuffix="x")
+    assert refused == ("InvalidInput", "Custom suffix is not allowed for batch.amazonaws.com")
+    names = [iam.create_service_linked_role(AWSServiceName="lexv2.amazonaws.com", CustomSuffix=s)["Role"]["RoleName"] for s in "ab"]
+    assert names == ["AWSServiceRoleForLexV2Bots_a", "AWSServiceRoleForLexV2Bots_b"]
