@@ -129,11 +129,11 @@ def malformed(request: Request, message: str) -> AwsError:
 
 
 def refuse_unreadable(request: Request) -> None:
-    """S3's words for an Authorization header in which there is no access key; nothing for a request without one."""
+    """S3's words for an Authorization header or a presigned query in which there is no access key; nothing for a request without them."""
     header = request.headers.get("authorization", "")
+    credential_of(request)
     if not header:
         return
-    credential_of(request)
     message = "Unsupported Authorization Type"
     if header.startswith("AWS "):
         message = "AWS authorization header is invalid.  Expected AwsAccessKeyId:signature"

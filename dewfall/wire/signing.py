@@ -272,7 +272,8 @@ def _string_to_sign_v2(request: Request, credential: Credential, end: str) -> st
     given = query_of(request)
     headers = dict(request.headers)
     if credential.presigned:  # the signer moves headers into the query
-        headers.update({name.lower(): value for name, value in given.items() if name.lower().startswith(("x-amz-", "content-"))})
+        moved = {name.lower(): value for name, value in given.items() if name.lower().startswith(("x-amz-", "content-"))}
+        headers = moved | headers
     moment = str(credential.expires) if credential.presigned else ("" if "x-amz-date" in headers else headers.get("date", ""))
     amz = "".join(f"{name}:{headers[name].strip()}\n" for name in sorted(headers) if name.startswith("x-amz-"))
     bucket = bucket_of_host(request.headers.get("host", "").partition(":")[0])

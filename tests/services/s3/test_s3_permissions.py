@@ -292,3 +292,24 @@ def test_the_accounts_block_makes_public_grants_count_for_nothing(server: Server
     control = without_resolver(of_owner(server, "s3control"))
     control.put_public_access_block(AccountId="000000000000", PublicAccessBlockConfiguration={"IgnorePublicAcls": True})
     assert refused(stranger.get_object, Bucket="data", Key="k") == ("AccessDenied", 403)
+
+
+@pytest.mark.parametrize(("version", "missing", "code"), [("s3", "AWSAccessKeyId", "AccessDenied"), ("s3v4", "X-Amz-Credential", "Authorization")])
+def test_a_presigned_address_without_its_key(server: Server, owner: Any, version: str, missing: str, code: str) -> None:
+    kept = json.loads((server.data / "root-credentials.json").read_text())
+    keys = {"aws_access_key_id": kept["AccessKeyId"], "aws_secret_access_key": kept["SecretAccessKey"]}
+    client = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=Config(signature_version=version), **keys)
+    address, query = client.generate_presigned_url("get_object", Params={"Bucket": "data", "Key": "k"}).split("?")
+    rest = "&".join(part for part in query.split("&") if not part.startswith(missing))
+    answer = httpx.get(f"{address}?{rest}").text
+    assert code in answer
+    assert "Query-string authentication" in answer
+
+
+def test_a_presigned_content_type_is_the_one_that_comes(server: Server, owner: Any) -> None:
+    kept = json.loads((server.data / "root-credentials.json").read_text())
+    keys = {"aws_access_key_id": kept["AccessKeyId"], "aws_secret_access_key": kept["SecretAccessKey"]}
+    client = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=Config(signature_version="s3"), **keys)
+    address = client.generate_presigned_url("put_object", Params={"Bucket": "data", "Key": "k", "ContentType": "text/plain"})
+    found = [httpx.put(address, content=b"x", headers={"Content-Type": kind}).status_code for kind in ("text/plain", "text/html")]
+    assert found == [200, 403]
