@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from botocore.exceptions import WaiterError
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> Iterator[None]:
-    """Add the last answer of a waiter that gave up to the report."""
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Add the last answer of a waiter that gave up to the report, before the report leaves for the process that prints it."""
+    outcome: Any = yield
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, WaiterError):
-        report.sections.append(("What the waiter was answered last", json.dumps(error.last_response, default=str, indent=1)))
-    yield
+        outcome.get_result().sections.append(("What the waiter was answered last", json.dumps(error.last_response, default=str, indent=1)))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -65,6 +65,7 @@ with open(os.path.join(os.environ["SM_MODEL_DIR"], os.environ["SM_CURRENT_HOST"]
     json.dump(learned, file)
 dist.barrier()
 dist.destroy_process_group()
+os._exit(0)  # gloo's threads may still drop their last work, and abort an interpreter that shuts down meanwhile
 """
 
 

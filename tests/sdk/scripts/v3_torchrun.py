@@ -18,8 +18,10 @@ import os, torch, torch.distributed as dist
 dist.init_process_group("gloo")
 number = torch.tensor([dist.get_rank() + 1.0])
 dist.all_reduce(number)
-open(os.path.join(os.environ["SM_MODEL_DIR"], os.environ["SM_CURRENT_HOST"]), "w").write(str(number.item()))
+with open(os.path.join(os.environ["SM_MODEL_DIR"], os.environ["SM_CURRENT_HOST"]), "w") as file:
+    file.write(str(number.item()))
 dist.destroy_process_group()
+os._exit(0)  # gloo's threads may still drop their last work, and abort an interpreter that shuts down meanwhile
 """
 source = Path(sys.argv[1]) / "source"
 source.mkdir()
