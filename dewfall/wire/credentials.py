@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from dewfall.errors import AwsError
 from dewfall.wire.messages import Request
@@ -90,12 +90,16 @@ def _from_header(request: Request, header: str) -> Credential:
 def _from_query(request: Request) -> Credential:
     given = query_of(request)
     needed = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Expires")
-    key, scope, service = _scope(unquote(given.get("X-Amz-Credential", "")))
-    if not scope or any(not given.get(name) for name in needed):
+    key, scope, service = _scope(given.get("X-Amz-Credential", ""))
+    if any(not given.get(name) for name in needed):
         message = (
             "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, "
             "X-Amz-SignedHeaders, and X-Amz-Expires parameters."
         )
+        raise AwsError("AuthorizationQueryParametersError", message, status=400)
+    if not scope:
+        message = "Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; "
+        message += 'expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
         raise AwsError("AuthorizationQueryParametersError", message, status=400)
     headers = tuple(given["X-Amz-SignedHeaders"].split(";"))
     return Credential(4, key, given["X-Amz-Signature"], given["X-Amz-Date"], scope, service, headers, True, _seconds(given["X-Amz-Expires"]))

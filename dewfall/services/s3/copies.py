@@ -13,10 +13,10 @@ from dewfall.context import Ctx
 from dewfall.engine.blobs import digest_bytes, digest_file
 from dewfall.engine.buckets import Document, encryption_of
 from dewfall.engine.objects import Draft, disk_full, is_full
-from dewfall.engine.versions import Version
+from dewfall.engine.versions import NULL, Version
 from dewfall.errors import AwsError
 from dewfall.services.registry import operation
-from dewfall.services.s3.access import bucket_record, check_key, find_object, invalid_argument, invalid_request, made_version, open_bucket, origin_of
+from dewfall.services.s3.access import bucket_record, check_key, find_object, invalid_argument, invalid_request, open_bucket, origin_of, shown_version
 from dewfall.services.s3.checksums import ALGORITHMS, algorithm_of, encode, members_of
 from dewfall.services.s3.conditions import check_source, write_check
 from dewfall.services.s3.content import FROZEN, HEADERS, check_customer_key, describe, described_headers, shown_encryption, storage_class
@@ -56,8 +56,8 @@ def copy_object(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
             **members_of(checksum),
         },
         **shown_encryption(document),
-        **made_version(version.version_id),
-        **({"CopySourceVersionId": source.version_id} if origin["Versioning"] else {}),
+        **shown_version(bucket, version.version_id),  # a copy speaks of the version "null", too
+        **source_version(source),
     }
 
 
@@ -80,6 +80,11 @@ def find_source(ctx: Ctx, req: dict[str, Any]) -> tuple[Document, Version]:
         message = "Operation is not valid for the source object's storage class"
         raise AwsError("InvalidObjectState", message, status=403, StorageClass=version.storage_class)
     return bucket, version
+
+
+def source_version(source: Version) -> dict[str, str]:
+    """The CopySourceVersionId member of a copy, which does not speak of the version "null"."""
+    return {"CopySourceVersionId": source.version_id} if source.version_id != NULL else {}
 
 
 def read_source(text: str | dict[str, str]) -> tuple[str, str, str | None]:

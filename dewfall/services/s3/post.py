@@ -63,6 +63,7 @@ UNCHECKED = (
     "x-amz-date",
     "x-amz-security-token",
 )
+SIMPLE = "Invalid Policy: Invalid Simple-Condition: Simple-Conditions must have exactly one property specified."
 _NAME = re.compile(r'[;\s]name="((?:[^"\\]|\\.)*)"')
 SIGNATURES = (("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Signature"), ("AWSAccessKeyId", "Signature"))
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -171,7 +172,9 @@ def check_policy(fields: dict[str, str], bucket: str, size: int, now: datetime) 
     given = {**fields, "bucket": bucket}
     named = set()
     for condition in policy["conditions"]:
-        if isinstance(condition, dict) and condition:
+        if isinstance(condition, dict):
+            if len(condition) != 1:
+                raise AwsError("InvalidPolicyDocument", SIMPLE, status=400)
             triples = [("eq", f"${name}", value) for name, value in condition.items()]
         elif isinstance(condition, list) and len(condition) == 3:
             triples = [(str(condition[0]).lower(), condition[1], condition[2])]
@@ -179,12 +182,14 @@ def check_policy(fields: dict[str, str], bucket: str, size: int, now: datetime) 
             raise AwsError("InvalidPolicyDocument", "Invalid Policy: Invalid Condition.", status=400)
         for operator, name, value in triples:
             if operator == "content-length-range":
-                _check_size(size, _whole(name), _whole(value))
+                if not (_is_whole(name) and _is_whole(value)):
+                    raise failed(operator, name, value)
+                _check_size(size, _natural(name), _natural(value))
                 continue
-            named.add(str(name).lstrip("$").lower())
-            if not _holds(operator, given.get(str(name).lstrip("$").lower(), ""), str(value)):
-                shown = json.dumps([operator, name, value])
-                raise refused(f"Policy Condition failed: {shown}")
+            field = str(name).removeprefix("$").lower()
+            named.add(field)
+            if not str(name).startswith("$") or not _holds(operator, given.get(field, ""), str(value)):
+                raise failed(operator, name, value)
     extra = next((n for n in given if n not in named and n not in UNCHECKED and not n.startswith("x-ignore-")), None)
     if extra is not None:
         raise refused(f"Extra input fields: {extra}")
@@ -226,6 +231,10 @@ def answer_of(fields: dict[str, str], bucket: str, key: str, headers: dict[str, 
 
 def refused(why: str) -> AwsError:
     return AwsError("AccessDenied", f"Invalid according to Policy: {why}", status=403)
+
+
+def failed(operator: str, name: Any, value: Any) -> AwsError:
+    return refused(f"Policy Condition failed: {json.dumps([operator, str(name), str(value)])}")
 
 
 def malformed() -> AwsError:
@@ -286,8 +295,12 @@ def _holds(operator: str, given: str, value: str) -> bool:
     return operator == "eq" and given == value
 
 
-def _whole(value: Any) -> int:
-    if not str(value).isdigit():
+def _is_whole(value: Any) -> bool:
+    return re.fullmatch(r"-?\d+", str(value)) is not None
+
+
+def _natural(value: Any) -> int:
+    if int(value) < 0:
         raise AwsError("InvalidPolicyDocument", "Invalid Policy: Invalid 'content-length-range' value.", status=400)
     return int(value)
 

@@ -22,7 +22,7 @@ from dewfall.services.registry import operation
 from dewfall.services.s3.access import bucket_record, check_key, invalid_argument, invalid_request, open_bucket, owner_in
 from dewfall.services.s3.checksums import ALGORITHMS, COMBINING, MEMBERS, decoded, digest, encode, staged, verify
 from dewfall.services.s3.content import customer_key, describe, shown_encryption, storage_class
-from dewfall.services.s3.copies import find_source
+from dewfall.services.s3.copies import find_source, source_version
 from dewfall.services.s3.listings import check_range, limit_of
 from dewfall.services.s3.objects import MAX_PUT
 from dewfall.settings import DEFAULT_ROLE
@@ -73,7 +73,7 @@ def upload_part_copy(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     upload = _open_upload(ctx, req)
     check_number(req["PartNumber"])
     check_part_key(upload, req)
-    bucket, source = find_source(ctx, req)
+    _, source = find_source(ctx, req)
     start, length = copy_range(req.get("CopySourceRange"), source.size)
     algorithm = upload.document["Upload"]["ChecksumAlgorithm"]
     try:
@@ -90,7 +90,7 @@ def upload_part_copy(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     return {
         "CopyPartResult": {"ETag": f'"{part.etag}"', "LastModified": part.modified, **_shown(part)},
         **shown_encryption(upload.document),
-        **({"CopySourceVersionId": source.version_id} if bucket["Versioning"] else {}),
+        **source_version(source),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from base64 import b64encode
 from typing import Any
@@ -82,3 +83,16 @@ def test_metadata_of_a_form_comes_back_in_ascii(s3: Any) -> None:
     form = s3.generate_presigned_post("data", "k", Fields={"x-amz-meta-m": "caf\u00e9"}, Conditions=limits)
     assert httpx.post(form["url"], data=form["fields"], files={"file": b"x"}).status_code == 204
     assert s3.head_object(Bucket="data", Key="k")["Metadata"] == {"m": "=?UTF-8?Q?caf=C3=A9?="}
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (["eq", "key", "k"], 'Policy Condition failed: ["eq", "key", "k"]'),
+        (["content-length-range", "test", 10], 'Policy Condition failed: ["content-length-range", "test", "10"]'),
+        ({"key": "k", "acl": "private"}, "Simple-Conditions must have exactly one property specified."),
+    ],
+)
+def test_conditions_of_forms_that_hold_for_nothing(s3: Any, condition: Any, message: str) -> None:
+    form = s3.generate_presigned_post("data", "k", Conditions=[condition])
+    assert message in html.unescape(httpx.post(form["url"], data=form["fields"], files={"file": b"x"}).text)

@@ -313,3 +313,11 @@ def test_a_presigned_content_type_is_the_one_that_comes(server: Server, owner: A
     address = client.generate_presigned_url("put_object", Params={"Bucket": "data", "Key": "k", "ContentType": "text/plain"})
     found = [httpx.put(address, content=b"x", headers={"Content-Type": kind}).status_code for kind in ("text/plain", "text/html")]
     assert found == [200, 403]
+
+
+def test_a_presigned_credential_that_was_encoded_twice(server: Server, owner: Any) -> None:
+    kept = json.loads((server.data / "root-credentials.json").read_text())
+    keys = {"aws_access_key_id": kept["AccessKeyId"], "aws_secret_access_key": kept["SecretAccessKey"]}
+    client = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=Config(signature_version="s3v4"), **keys)
+    address = client.generate_presigned_url("get_object", Params={"Bucket": "data", "Key": "k"})
+    assert "the Credential is mal-formed" in httpx.get(address.replace("%2F", "%252F")).text

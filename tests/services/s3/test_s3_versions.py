@@ -98,3 +98,10 @@ def test_object_tags(s3: Any, refused: Refused) -> None:
     assert s3.get_object_tagging(Bucket="data", Key="k")["TagSet"] == []
     twice = {"TagSet": [{"Key": "c", "Value": "1"}, {"Key": "c", "Value": "2"}]}
     assert refused(s3.put_object_tagging, Bucket="data", Key="k", Tagging=twice) == ("InvalidTag", 400)
+
+
+def test_a_copy_tells_the_version_null_that_it_made_and_not_its_source(versioned: Any) -> None:
+    first = versioned.put_object(Bucket="data", Key="k", Body=b"x")["VersionId"]
+    versioned.put_bucket_versioning(Bucket="data", VersioningConfiguration={"Status": "Suspended"})
+    told = [versioned.copy_object(Bucket="data", Key="k", CopySource="data/k", MetadataDirective="REPLACE") for _ in range(2)]
+    assert [(answer["VersionId"], answer.get("CopySourceVersionId")) for answer in told] == [("null", first), ("null", None)]
