@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import secrets
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dewfall.accounts import account_of_key, new_access_key, owner_file, root_credentials
 from dewfall.context import Caller, Ctx, new_id
-from dewfall.engine.ports import Key, Record
+from dewfall.engine.ports import Conflict, Key, Record
 from dewfall.settings import DEFAULT_ROLE
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dewfall.wire.route import Match
 
 JOB_HOURS = 24 * 7
+NOTED_EVERY = timedelta(minutes=1)
 TOKEN_START = "FQoGZXIvYXdzE"  # as AWS's session tokens begin
 
 
@@ -34,7 +36,7 @@ def find_identity(access_key: str, match: Match, ports: Ports, settings: Setting
     """The caller behind an access key id; a key that Dewfall does not know acts as the default caller of its account."""
     account = account_of_key(access_key, settings.account)
     if access_key.startswith(("ASIADW", "AKIADW")):
-        session = find_session(ports, access_key) or find_user_key(ports, account, access_key)
+        session = find_session(ports, access_key) or find_user_key(ports, account, match)
         if session is not None:
             return session
     return default_caller(account)
@@ -80,14 +82,27 @@ def find_token(access_key: str, ports: Ports) -> tuple[str, datetime | None]:
     return (str(session.document["SessionToken"]), session.document["Expiration"]) if session else ("", None)
 
 
-def find_user_key(ports: Ports, account: str, access_key: str) -> Caller | None:
+def find_user_key(ports: Ports, account: str, match: Match) -> Caller | None:
     """The IAM user of a long-lived access key."""
     with ports.store.reading() as tx:
-        key = tx.records.get(Key(account, "", "iam", "access-key", access_key))
+        key = tx.records.get(Key(account, "", "iam", "access-key", match.access_key))
         user = tx.records.get(Key(account, "", "iam", "user", key.document["UserName"])) if key else None
-    if user is None:
+    if key is None or user is None:
         return None
-    return Caller(account, user.document["Arn"], user.document["UserId"], "user", access_key)
+    if match.service:
+        _note_use(ports, key, match)
+    return Caller(account, user.document["Arn"], user.document["UserId"], "user", match.access_key)
+
+
+def _note_use(ports: Ports, key: Record, match: Match) -> None:
+    """When a key was used last, where and for what; written at most once a minute while the place stays the same."""
+    now, place = ports.store.clock.now().replace(microsecond=0), {"ServiceName": match.service, "Region": match.region}
+    before = key.document.get("_used")
+    if before is not None and now - before["LastUsedDate"] < NOTED_EVERY and before | place == before:
+        return
+    key.document["_used"] = place | {"LastUsedDate": now}
+    with suppress(Conflict), ports.store.transaction() as tx:
+        tx.records.save(key)
 
 
 def session_key(access_key: str) -> Key:

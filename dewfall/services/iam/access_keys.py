@@ -71,4 +71,4 @@ def get_access_key_last_used(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     if record is None:
         message = f"User: {ctx.caller.arn} is not authorized to perform iam:GetAccessKeyLastUsed on resource: access key {req['AccessKeyId']}"
         raise AwsError("AccessDenied", message, status=403)
-    return {"UserName": record.document["UserName"], "AccessKeyLastUsed": {"ServiceName": "N/A", "Region": "N/A"}}
+    return {"UserName": record.document["UserName"], "AccessKeyLastUsed": record.document.get("_used", {"ServiceName": "N/A", "Region": "N/A"})}

@@ -174,14 +174,13 @@ def _report_key(ctx: Ctx) -> Key:
 
 @operation("iam", "GenerateCredentialReport")
 def generate_credential_report(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
-    """The report is ready at once; as on AWS, the first call says that it was begun."""
+    """The report is ready at once, and new with every call; as on AWS, the first says that it was begun."""
     with ctx.ports.store.transaction() as tx:
-        if tx.records.get(_report_key(ctx)) is not None:
-            return {"State": "COMPLETE"}
+        known = tx.records.delete(_report_key(ctx))
         rows = [COLUMNS, *(_row(tx, ctx, record.document) for record in tx.records.list(ctx.account, "", "iam", "user"))]
         text = "\n".join(",".join(row) for row in rows) + "\n"
         tx.records.create(Record(_report_key(ctx), {"Content": text, "GeneratedTime": ctx.now().replace(microsecond=0)}))
-    return {"State": "STARTED", "Description": "No report exists. Starting a new report generation task"}
+    return {"State": "COMPLETE"} if known else {"State": "STARTED", "Description": "No report exists. Starting a new report generation task"}
 
 
 def _row(tx: Tx, ctx: Ctx, user: dict[str, Any]) -> list[str]:
@@ -199,6 +198,9 @@ def _row(tx: Tx, ctx: Ctx, user: dict[str, Any]) -> list[str]:
         certificate = certificates[place - 1] if len(certificates) >= place else None
         row[f"cert_{place}_active"] = str(bool(certificate and certificate["Status"] == "Active")).lower()
         row[f"cert_{place}_last_rotated"] = certificate["UploadDate"].isoformat() if certificate else "N/A"
+        used = key.get("_used") if key else None
+        row |= {f"access_key_{place}_last_used_{n}": used[m] for n, m in (("region", "Region"), ("service", "ServiceName"))} if used else {}
+        row |= {f"access_key_{place}_last_used_date": used["LastUsedDate"].isoformat()} if used else {}
         row[f"access_key_{place}_active"] = str(bool(key and key["Status"] == "Active")).lower()
         row[f"access_key_{place}_last_rotated"] = key["CreateDate"].isoformat() if key else "N/A"
     return [row[column] for column in COLUMNS]

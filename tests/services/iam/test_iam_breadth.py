@@ -193,3 +193,20 @@ def test_few_services_take_a_suffix(iam: Any) -> None:
     assert refused == ("InvalidInput", "Custom suffix is not allowed for batch.amazonaws.com")
     names = [iam.create_service_linked_role(AWSServiceName="lexv2.amazonaws.com", CustomSuffix=s)["Role"]["RoleName"] for s in "ab"]
     assert names == ["AWSServiceRoleForLexV2Bots_a", "AWSServiceRoleForLexV2Bots_b"]
+
+
+def test_a_keys_last_use_is_told(iam: Any, dewfall: Server) -> None:
+    iam.create_user(UserName="ada")
+    key = iam.create_access_key(UserName="ada")["AccessKey"]
+    assert iam.get_access_key_last_used(AccessKeyId=key["AccessKeyId"])["AccessKeyLastUsed"] == {"ServiceName": "N/A", "Region": "N/A"}
+    assert iam.generate_credential_report()["State"] == "STARTED"
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    mine = dewfall.client("sqs", region_name="eu-west-1", **keys)
+    mine.list_queues()
+    mine.list_queues()
+    used = iam.get_access_key_last_used(AccessKeyId=key["AccessKeyId"])
+    assert (used["UserName"], used["AccessKeyLastUsed"]["ServiceName"], used["AccessKeyLastUsed"]["Region"]) == ("ada", "sqs", "eu-west-1")
+    assert used["AccessKeyLastUsed"]["LastUsedDate"]
+    assert iam.generate_credential_report()["State"] == "COMPLETE"
+    row = next(line for line in iam.get_credential_report()["Content"].decode().splitlines() if line.startswith("ada,"))
+    assert ",eu-west-1,sqs," in row
