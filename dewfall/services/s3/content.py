@@ -22,6 +22,7 @@ from dewfall.services.s3.access import http_date, invalid_argument, invalid_requ
 HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "WebsiteRedirectLocation")
 LOCKS = ("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus")
 ENCRYPTION = ("ServerSideEncryption", "SSEKMSKeyId", "SSEKMSEncryptionContext", "BucketKeyEnabled", "SSECustomerAlgorithm", "SSECustomerKeyMD5")
+ENCRYPTED = "x-amz-server-side-encryption"
 METADATA_BYTES = 2048
 CLASSES = frozenset(
     [
@@ -94,20 +95,20 @@ def encryption(bucket: Document, req: dict[str, Any]) -> Document:
     if req.get("SSECustomerAlgorithm") or req.get("SSECustomerKey"):
         if algorithm is not None:
             message = "Server Side Encryption with Customer provided key is incompatible with the encryption method specified"
-            raise invalid_argument(message, "x-amz-server-side-encryption", algorithm)
+            raise invalid_argument(message, ENCRYPTED, algorithm)
         return customer_key(req)
     if algorithm is None:
         if req.get("SSEKMSKeyId"):
             message = "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"
-            raise invalid_argument(message, "x-amz-server-side-encryption", None)
+            raise invalid_argument(message, ENCRYPTED, None)
         return encryption_of(bucket)
     if algorithm == "AES256":
         if req.get("SSEKMSKeyId"):
             message = "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"
-            raise invalid_argument(message, "x-amz-server-side-encryption", algorithm)
+            raise invalid_argument(message, ENCRYPTED, algorithm)
         return {"ServerSideEncryption": algorithm}
     if algorithm not in ("aws:kms", "aws:kms:dsse", "aws:fsx", "aws:backup"):
-        raise invalid_argument("The encryption method specified is not supported", "x-amz-server-side-encryption", algorithm)
+        raise invalid_argument("The encryption method specified is not supported", ENCRYPTED, algorithm)
     default = encryption_of(bucket)
     key = req.get("SSEKMSKeyId") or default.get("SSEKMSKeyId") or ""
     members: Document = {"ServerSideEncryption": algorithm, "SSEKMSKeyId": kms_arn(bucket, key)}
@@ -120,28 +121,30 @@ def encryption(bucket: Document, req: dict[str, Any]) -> Document:
 def customer_key(req: dict[str, Any], prefix: str = "") -> Document:
     """SSE-C: the key is checked against its MD5 and not kept; readers must bring it again."""
     algorithm, key, digest = (req.get(f"{prefix}SSECustomer{name}") for name in ("Algorithm", "Key", "KeyMD5"))
+    start = "Requests specifying Server Side Encryption with Customer provided keys must provide"
     if not algorithm:
-        message = "Requests specifying Server Side Encryption with Customer provided keys must provide a valid encryption algorithm."
-        raise invalid_argument(message, "x-amz-server-side-encryption-customer-algorithm", None)
+        raise _bad_key(f"{start} a valid encryption algorithm.")
     if algorithm != "AES256":
-        message = "The requested encryption algorithm is not valid, must be AES256."
-        raise AwsError("InvalidEncryptionAlgorithmError", message, status=400)
+        message = "The Encryption request you specified is not valid. Supported value: AES256."
+        raise AwsError("InvalidEncryptionAlgorithmError", message, status=400, ArgumentName=ENCRYPTED, ArgumentValue=algorithm)
     if not key:
-        message = "Requests specifying Server Side Encryption with Customer provided keys must provide an appropriate secret key."
-        raise invalid_argument(message, "x-amz-server-side-encryption-customer-key", None)
+        raise _bad_key(f"{start} an appropriate secret key.")
     if not digest:
-        message = "Requests specifying Server Side Encryption with Customer provided keys must provide the client calculated MD5 of the secret key."
-        raise invalid_argument(message, "x-amz-server-side-encryption-customer-key-MD5", None)
+        raise _bad_key(f"{start} the client calculated MD5 of the secret key.")
     try:
         raw = base64.b64decode(key, validate=True)
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != 32:
-        raise invalid_argument("The secret key was invalid for the specified algorithm.", "x-amz-server-side-encryption-customer-key", "null")
+        raise _bad_key("The secret key was invalid for the specified algorithm.")
     if base64.b64encode(hashlib.md5(raw, usedforsecurity=False).digest()).decode() != digest:
-        message = "The calculated MD5 hash of the key did not match the hash that was provided."
-        raise invalid_argument(message, "x-amz-server-side-encryption-customer-key-MD5", digest)
+        raise _bad_key("The calculated MD5 hash of the key did not match the hash that was provided.")
     return {"SSECustomerAlgorithm": algorithm, "SSECustomerKeyMD5": digest}
+
+
+def _bad_key(message: str) -> AwsError:
+    """A customer's key that is none; AWS names the header of encryption at large, and no value."""
+    return AwsError("InvalidArgument", message, status=400, ArgumentName=ENCRYPTED)
 
 
 def check_customer_key(document: Document, req: dict[str, Any], prefix: str = "") -> None:

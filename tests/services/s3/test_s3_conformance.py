@@ -420,3 +420,19 @@ def test_grants_that_cannot_be_read_are_named_as_their_header(s3: Any) -> None:
     with pytest.raises(ClientError) as caught:
         s3.put_bucket_acl(Bucket="data", GrantFullControl='name="1234"')
     assert caught.value.response["Error"]["ArgumentName"] == "x-amz-grant-full-control"
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "message"),
+    [
+        ({"SSECustomerKey": "k" * 32}, "InvalidArgument", "Requests specifying Server Side Encryption with Customer provided keys must provide"),
+        ({"SSECustomerKey": "k" * 16, "SSECustomerAlgorithm": "AES256"}, "InvalidArgument", "The secret key was invalid"),
+        ({"SSECustomerKey": "k" * 32, "SSECustomerAlgorithm": "KMS"}, "InvalidEncryptionAlgorithmError", "The Encryption request you specified"),
+    ],
+)
+def test_customers_keys_that_are_none(s3: Any, key: dict[str, str], code: str, message: str) -> None:
+    with pytest.raises(ClientError) as caught:
+        s3.put_object(Bucket="data", Key="k", **key)
+    error = caught.value.response["Error"]
+    assert (error["Code"], error["ArgumentName"]) == (code, "x-amz-server-side-encryption")
+    assert error["Message"].startswith(message)

@@ -144,3 +144,11 @@ def test_where_an_upload_went_is_an_address(s3: Any) -> None:
     upload = {"Bucket": "data", "Key": "a \u2014", "UploadId": s3.create_multipart_upload(Bucket="data", Key="a \u2014")["UploadId"]}
     parts = [{"PartNumber": 1, "ETag": s3.upload_part(**upload, PartNumber=1, Body=b"x")["ETag"]}]
     assert s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})["Location"].endswith("/data/a%20%E2%80%94")
+
+
+def test_uploads_with_a_customers_key_have_no_checksum_but_those_asked_for(s3: Any) -> None:
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    upload = {"Bucket": "data", "Key": "k", "UploadId": s3.create_multipart_upload(Bucket="data", Key="k", **key)["UploadId"]}
+    parts = [{"PartNumber": 1, "ETag": s3.upload_part(**upload, PartNumber=1, Body=b"x", **key)["ETag"]}]
+    assert "ChecksumType" not in s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    assert "ChecksumType" not in s3.head_object(Bucket="data", Key="k", ChecksumMode="ENABLED", **key)
