@@ -148,8 +148,16 @@ def send(tx: Tx, ctx: Ctx, record: Record, entry: dict[str, Any], limit: int = 0
     }
     message = {"message_id": answer["MessageId"], "body": body, "document": json.dumps(kept), "sent": now}
     tx.run("message_put", queue=arn, visible=now + delay, grp=group, dedup=dedup, **message)
+    record.document["_sent"] = _counted(record.document.get("_sent"), size_of(entry))
     tx.records.save(record)  # wakes long polls of this queue
     return answer
+
+
+def _counted(sent: list[int] | None, size: int) -> list[int]:
+    """What was sent since it was last told to CloudWatch, with one message more: how many, their bytes, the least, the most."""
+    if sent is None:
+        return [1, size, size, size]
+    return [sent[0] + 1, sent[1] + size, min(sent[2], size), max(sent[3], size)]
 
 
 def _kept(attribute: dict[str, Any]) -> dict[str, Any]:

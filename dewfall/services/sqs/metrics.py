@@ -17,13 +17,29 @@ COUNTS = ("ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotV
 def tick(ctx: Ctx) -> None:
     """Measure every active queue."""
     with ctx.ports.store.reading() as tx:
-        measured = [(record.key, _gauges(tx, ctx, record)) for record in tx.records.scan("sqs", "queue")]
+        measured = [(record, _gauges(tx, ctx, record)) for record in tx.records.scan("sqs", "queue")]
     time = int(ctx.now().timestamp())
-    for key, gauges in measured:
-        names = {"QueueName": key.name}
-        points = [Point(name, names, time, "Seconds" if "Age" in name else "Count", 1.0, value, value, value) for name, value in gauges.items()]
-        if points:
-            ctx.ports.series.append_points(key.account, key.region, NAMESPACE, points)
+    for record, gauges in measured:
+        if gauges:
+            names = {"QueueName": record.key.name}
+            points = [Point(name, names, time, "Seconds" if "Age" in name else "Count", 1.0, value, value, value) for name, value in gauges.items()]
+            points += (
+                _sent(ctx, record, time) if "_sent" in record.document else [Point("NumberOfMessagesSent", names, time, "Count", 1.0, 0.0, 0.0, 0.0)]
+            )
+            ctx.ports.series.append_points(record.key.account, record.key.region, NAMESPACE, points)
+
+
+def _sent(ctx: Ctx, record: Record, time: int) -> list[Point]:
+    """What was sent since the last tick; the queue counts anew from here."""
+    with ctx.ports.store.transaction() as tx:
+        current = tx.records.get(record.key)
+        if current is None or "_sent" not in current.document:
+            return []
+        many, total, low, high = map(float, current.document.pop("_sent"))
+        tx.records.save(current)
+    names = {"QueueName": record.key.name}
+    sizes = Point("SentMessageSize", names, time, "Bytes", many, total, low, high)
+    return [Point("NumberOfMessagesSent", names, time, "Count", many, many, 1.0, 1.0), sizes]
 
 
 def _gauges(tx: Tx, ctx: Ctx, record: Record) -> dict[str, float]:

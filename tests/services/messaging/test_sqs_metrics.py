@@ -42,9 +42,10 @@ def measured(ctx: Ctx) -> dict[str, float]:
     for metric in found:
         request: dict[str, Any] = {"Namespace": metrics.NAMESPACE, "MetricName": metric.name, "Dimensions": [{"Name": "QueueName", "Value": "q"}]}
         request |= {"StartTime": ctx.now() - timedelta(seconds=30), "EndTime": ctx.now() + timedelta(minutes=1)}
-        request |= {"Period": 60, "Statistics": ["Maximum"]}
+        request |= {"Period": 60, "Statistics": ["Maximum", "Sum"]}
         points = get_metric_statistics(ctx, request)["Datapoints"]
-        shown |= {metric.name: points[-1]["Maximum"]} if points else {}
+        statistic = "Sum" if "Sent" in metric.name else "Maximum"
+        shown |= {metric.name: points[-1][statistic]} if points else {}
     return shown
 
 
@@ -59,7 +60,11 @@ def test_gauges_tell_what_lies_in_a_queue(ctx: Ctx) -> None:
         "ApproximateNumberOfMessagesNotVisible": 1.0,
         "ApproximateNumberOfMessagesDelayed": 1.0,
         "ApproximateAgeOfOldestMessage": 120.0,
+        "NumberOfMessagesSent": 3.0,
+        "SentMessageSize": 3.0,
     }
+    cast(HandClock, ctx.clock).move(NOON + timedelta(minutes=3))
+    assert measured(ctx)["NumberOfMessagesSent"] == 0.0
 
 
 def test_a_queue_that_rests_is_not_measured(ctx: Ctx) -> None:
