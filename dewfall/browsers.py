@@ -56,12 +56,14 @@ def cors_headers(store: Store, request: Request) -> list[tuple[str, str]]:
 
 def answer_form(dispatcher: Dispatcher, request: Request, match: Match) -> Response:
     """Store a form upload; where signatures are enforced, its policy must be signed."""
-    from dewfall.services.s3.post import check_signed, post_object, read_form
+    from dewfall.services.s3.post import check_signed, expand, post_object, read_form, request_of
 
     body: StagedBody = staged(request.body)
     match.service = "s3"
     try:
-        fields = read_form(request.headers.get("content-type", ""), body).fields
+        form = read_form(request.headers.get("content-type", ""), body)
+        expand(form)
+        fields = form.fields
         access_key = (fields.get("x-amz-credential") or fields.get("awsaccesskeyid") or "").partition("/")[0]
         match.access_key = access_key or match.access_key
         enforced = dispatcher.settings.auth == "enforce"
@@ -73,7 +75,7 @@ def answer_form(dispatcher: Dispatcher, request: Request, match: Match) -> Respo
         else:
             caller = dispatcher.find_identity(match.access_key, match, dispatcher.ports, dispatcher.settings)
         ctx = dispatcher.ctx(caller.account, match.region, caller)
-        dispatcher.authorize(ctx, "s3", "PutObject", {"Bucket": bucket_of(request), "Key": fields.get("key", "")})
+        dispatcher.authorize(ctx, "s3", "PutObject", request_of(bucket_of(request), form))
         return _response(*post_object(ctx, bucket_of(request), request.headers, body))
     except AwsError as error:
         return dispatcher.refuse(request, match, error)
@@ -96,7 +98,9 @@ def _verify(dispatcher: Dispatcher, match: Match, fields: dict[str, str]) -> Non
         expected, given = b64encode(hmac.digest(secret.encode(), policy.encode(), "sha1")).decode(), fields.get("signature", "")
     if not hmac.compare_digest(expected, given):
         message = "The request signature we calculated does not match the signature you provided. Check your key and signing method."
-        raise AwsError("SignatureDoesNotMatch", message, status=403, AWSAccessKeyId=match.access_key)
+        told: dict[str, Any] = {"AWSAccessKeyId": match.access_key, "StringToSign": policy, "SignatureProvided": given}
+        told["StringToSignBytes"] = policy.encode().hex(" ")
+        raise AwsError("SignatureDoesNotMatch", message, status=403, **told)
 
 
 def _response(status: int, headers: dict[str, Any], body: bytes) -> Response:

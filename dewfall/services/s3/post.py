@@ -51,6 +51,9 @@ FIELDS = {
     "content-md5": "ContentMD5",
     **{f"x-amz-checksum-{name.lower()}": f"Checksum{name}" for name in ALGORITHMS},
 }
+# How many bytes of a form may come before its file, and the fields whose very text was signed.
+PREFACE = 20480
+SIGNED = {"policy", "signature", "x-amz-signature"}
 # Fields that a policy need not name.
 UNCHECKED = (
     "x-amz-signature",
@@ -67,6 +70,7 @@ SIMPLE = "Invalid Policy: Invalid Simple-Condition: Simple-Conditions must have 
 _NAME = re.compile(r'[;\s]name="((?:[^"\\]|\\.)*)"')
 SIGNATURES = (("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Signature"), ("AWSAccessKeyId", "Signature"))
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_LONG = re.compile(r"\d{8}T\d{6}Z")
 _FILE = re.compile(r'filename="((?:[^"\\]|\\.)*)"')
 
 
@@ -77,7 +81,7 @@ class Form:
     fields: dict[str, str]
     start: int = -1
     length: int = 0
-    filename: str = ""
+    filename: str | None = ""
     file_type: str = ""
 
 
@@ -91,7 +95,8 @@ def post_object(ctx: Ctx, bucket: str, headers: Mapping[str, str], body: StagedB
             raise missing_field("key")
         if form.start < 0:
             raise invalid_argument("POST requires exactly one file upload per request.", "file", "0")
-        fields["key"] = key = fields["key"].replace("${filename}", form.filename)
+        expand(form)
+        key = fields["key"]
         check_key(key)
         if "policy" in fields:
             check_policy(fields, bucket, form.length, ctx.now())
@@ -109,7 +114,9 @@ def post_object(ctx: Ctx, bucket: str, headers: Mapping[str, str], body: StagedB
     except BaseException:
         content.drop()
         raise
-    told = {"ETag": f'"{version.etag}"', "Location": f"{ctx.ports.settings.endpoint}/{bucket}/{quote(key)}"}
+    told = {"ETag": f'"{version.etag}"', "Location": f"{ctx.ports.settings.endpoint}/{bucket}/{quote(key, safe='')}"}
+    told |= {f"x-amz-checksum-{name.removeprefix('Checksum').lower()}": str(value) for name, value in checksum.items()}
+    told["x-amz-checksum-type"] = "FULL_OBJECT"
     if version.version_id != NULL:
         told["x-amz-version-id"] = version.version_id
     if "ServerSideEncryption" in described:
@@ -120,8 +127,10 @@ def post_object(ctx: Ctx, bucket: str, headers: Mapping[str, str], body: StagedB
 def read_form(content_type: str, body: StagedBody) -> Form:
     """multipart/form-data → fields, and the place of the file. MalformedPOSTRequest for anything else."""
     boundary = re.search(r'boundary="?([^";]+)"?', content_type)
-    if not content_type.lower().startswith("multipart/form-data") or boundary is None:
+    if not content_type.lower().startswith("multipart/form-data"):
         raise precondition_failed("Bucket POST must be of the enclosure-type multipart/form-data")
+    if boundary is None:
+        raise malformed()
     mark = b"--" + boundary[1].encode()
     form = Form({})
     with _view(body) as view:
@@ -133,22 +142,37 @@ def read_form(content_type: str, body: StagedBody) -> Form:
                 raise malformed()
             if _take_part(form, bytes(view[place + len(mark) : head]), (view, head + 4, max(end, head + 4))):
                 break
+            if end > PREFACE:
+                message = "Your POST request fields preceeding the upload file was too large."
+                raise AwsError("MaxPostPreDataLengthExceeded", message, status=400, MaxPostPreDataLengthBytes=PREFACE)
             place = end + 2
         if place < 0:
             raise malformed()
     return form
 
 
+def expand(form: Form) -> None:
+    """ "${filename}" in every field is the file's name; it stays as it is when the file's part gives none."""
+    if form.filename is not None:
+        for name in form.fields.keys() - SIGNED:
+            form.fields[name] = form.fields[name].replace("${filename}", form.filename)
+
+
 def request_of(bucket: str, form: Form) -> dict[str, Any]:
     """The form's fields as PutObject's members."""
     fields = form.fields
-    req: dict[str, Any] = {"Bucket": bucket, "Key": fields["key"], "ContentType": form.file_type or None}
+    req: dict[str, Any] = {"Bucket": bucket, "Key": fields.get("key", ""), "ContentType": form.file_type or None}
     req |= {member: fields[name] for name, member in FIELDS.items() if fields.get(name)}
     metadata = {name.removeprefix("x-amz-meta-"): value for name, value in fields.items() if name.startswith("x-amz-meta-")}
     if metadata:
         req["Metadata"] = metadata
-    if fields.get("x-amz-object-lock-retain-until-date"):
-        req["ObjectLockRetainUntilDate"] = datetime.fromisoformat(fields["x-amz-object-lock-retain-until-date"])
+    until = fields.get("x-amz-object-lock-retain-until-date")
+    if until:
+        try:
+            req["ObjectLockRetainUntilDate"] = datetime.fromisoformat(until)
+        except ValueError:
+            message = "The retain until date must be provided in ISO 8601 format"
+            raise invalid_argument(message, "x-amz-object-lock-retain-until-date", until) from None
     if fields.get("tagging"):
         req["Tagging"] = urlencode(_tags(fields["tagging"]))
     return req
@@ -175,20 +199,24 @@ def check_policy(fields: dict[str, str], bucket: str, size: int, now: datetime) 
         if isinstance(condition, dict):
             if len(condition) != 1:
                 raise AwsError("InvalidPolicyDocument", SIMPLE, status=400)
-            triples = [("eq", f"${name}", value) for name, value in condition.items()]
+            triples = [("eq", f"${name}", _text(value)) for name, value in condition.items()]
+        elif condition == []:
+            raise AwsError("InvalidPolicyDocument", "Invalid Policy: Invalid Condition: missing operation identifier.", status=400)
         elif isinstance(condition, list) and len(condition) == 3:
             triples = [(str(condition[0]).lower(), condition[1], condition[2])]
         else:
             raise AwsError("InvalidPolicyDocument", "Invalid Policy: Invalid Condition.", status=400)
         for operator, name, value in triples:
             if operator == "content-length-range":
+                if isinstance(name, float) or isinstance(value, float):
+                    raise no_json()
                 if not (_is_whole(name) and _is_whole(value)):
                     raise failed(operator, name, value)
                 _check_size(size, _natural(name), _natural(value))
                 continue
             field = str(name).removeprefix("$").lower()
             named.add(field)
-            if not str(name).startswith("$") or not _holds(operator, given.get(field, ""), str(value)):
+            if not str(name).startswith("$") or not _holds(operator, field, given.get(field, ""), str(value)):
                 raise failed(operator, name, value)
     extra = next((n for n in given if n not in named and n not in UNCHECKED and not n.startswith("x-ignore-")), None)
     if extra is not None:
@@ -204,6 +232,9 @@ def check_signed(fields: dict[str, str]) -> None:
         if missing and len(missing) < len(names):
             raise missing_field(missing[0])
         if not missing:
+            moment = fields.get("x-amz-date", "")
+            if names[0] == "X-Amz-Algorithm" and not _LONG.fullmatch(moment):
+                raise invalid_argument("X-Amz-Date must be formated via ISO8601 Long format", "X-Amz-Date", moment)
             return
     raise AwsError("AccessDenied", "Access Denied", status=403)
 
@@ -237,6 +268,10 @@ def failed(operator: str, name: Any, value: Any) -> AwsError:
     return refused(f"Policy Condition failed: {json.dumps([operator, str(name), str(value)])}")
 
 
+def no_json() -> AwsError:
+    return AwsError("InvalidPolicyDocument", "Invalid Policy: Invalid JSON.", status=400)
+
+
 def malformed() -> AwsError:
     message = "The body of your POST request is not well-formed multipart/form-data."
     return AwsError("MalformedPOSTRequest", message, status=400)
@@ -264,10 +299,11 @@ def _take_part(form: Form, head: bytes, where: tuple[Any, int, int]) -> bool:
     if name is None:
         raise malformed()
     if name[1].lower() != "file":
-        form.fields[name[1].lower()] = bytes(view[start:end]).decode("utf-8", "replace")
+        given = [form.fields[name[1].lower()]] if name[1].lower() in form.fields else []
+        form.fields[name[1].lower()] = ",".join([*given, bytes(view[start:end]).decode("utf-8", "replace")])
         return False
     form.start, form.length = start, end - start
-    form.filename = file[1].replace("\\", "/").rsplit("/", 1)[-1] if file else ""
+    form.filename = file[1].replace("\\", "/").rsplit("/", 1)[-1] if file else None
     form.file_type = next((line.partition(":")[2].strip() for line in text.split("\r\n") if line.lower().startswith("content-type:")), "")
     return True
 
@@ -276,7 +312,10 @@ def _read_policy(text: str) -> dict[str, Any]:
     try:
         policy: dict[str, Any] = json.loads(base64.b64decode(text))
     except ValueError:
-        raise AwsError("InvalidPolicyDocument", "Invalid Policy: Invalid JSON.", status=400) from None
+        raise no_json() from None
+    strange = sorted(policy.keys() - {"expiration", "conditions"}) if isinstance(policy, dict) else []
+    if strange:
+        raise AwsError("InvalidPolicyDocument", f"Invalid Policy: Unexpected: '{strange[0].lower()}'", status=400)
     for name in ("expiration", "conditions"):
         if not isinstance(policy, dict) or name not in policy:
             raise AwsError("InvalidPolicyDocument", f"Invalid Policy: Policy missing {name}.", status=400)
@@ -286,12 +325,24 @@ def _read_policy(text: str) -> dict[str, Any]:
     except (ValueError, TypeError):
         message = f"Invalid Policy: Invalid 'expiration' value: '{policy['expiration']}'"
         raise AwsError("InvalidPolicyDocument", message, status=400) from None
+    if not isinstance(policy["conditions"], list):
+        raise AwsError("InvalidPolicyDocument", "Invalid Policy: Invalid 'conditions' value: must be a List.", status=400)
     return policy
 
 
-def _holds(operator: str, given: str, value: str) -> bool:
+def _text(value: Any) -> str:
+    """The value of a simple condition, which has to be text."""
+    if value is None:
+        raise no_json()
+    if not isinstance(value, str):
+        message = "Invalid Policy: Invalid Simple-Condition: value must be a string."
+        raise AwsError("InvalidPolicyDocument", message, status=400)
+    return value
+
+
+def _holds(operator: str, field: str, given: str, value: str) -> bool:
     if operator == "starts-with":
-        return all(part.strip().startswith(value) for part in given.split(",")) if "," in given and value else given.startswith(value)
+        return all(part.strip().startswith(value) for part in (given.split(",") if field == "content-type" else [given]))
     return operator == "eq" and given == value
 
 

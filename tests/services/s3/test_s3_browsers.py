@@ -96,3 +96,42 @@ def test_metadata_of_a_form_comes_back_in_ascii(s3: Any) -> None:
 def test_conditions_of_forms_that_hold_for_nothing(s3: Any, condition: Any, message: str) -> None:
     form = s3.generate_presigned_post("data", "k", Conditions=[condition])
     assert message in html.unescape(httpx.post(form["url"], data=form["fields"], files={"file": b"x"}).text)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ([{"x-amz-meta-n": 5}], "Invalid Simple-Condition: value must be a string."),
+        ([{"x-amz-meta-n": None}], "Invalid JSON."),
+        ([["content-length-range", 0, 512.0]], "Invalid JSON."),
+        ([[]], "Invalid Condition: missing operation identifier."),
+        ([["starts-with", "$x-amz-meta-n", "a"]], 'Policy Condition failed: ["starts-with", "$x-amz-meta-n", "a"]'),
+    ],
+)
+def test_policies_of_forms_that_cannot_be_read(s3: Any, conditions: Any, message: str) -> None:
+    form = s3.generate_presigned_post("data", "k", Conditions=conditions)
+    assert message in html.unescape(httpx.post(form["url"], data=form["fields"], files={"file": b"x"}).text)
+
+
+def test_the_variable_stays_where_a_file_has_no_name(s3: Any) -> None:
+    form = s3.generate_presigned_post("data", "up/${filename}", Fields={"x-amz-meta-m": "${filename}"}, Conditions=[{"x-amz-meta-m": "f"}])
+    answers = [httpx.post(form["url"], data=form["fields"], files={"file": (name, b"x")}) for name in ("f", None)]
+    assert [answer.status_code for answer in answers] == [204, 403]
+    assert answers[0].headers["location"].endswith("/data/up%2Ff")
+    assert answers[0].headers["x-amz-checksum-type"] == "FULL_OBJECT"
+    form = s3.generate_presigned_post("data", "up/${filename}")
+    httpx.post(form["url"], data=form["fields"], files={"file": (None, b"x")})
+    assert s3.head_object(Bucket="data", Key="up/${filename}")["ContentLength"] == 1
+
+
+def test_fields_before_the_file_are_limited(s3: Any) -> None:
+    form = s3.generate_presigned_post("data", "k")
+    answer = httpx.post(form["url"], data=form["fields"] | {"x-ignore-it": "x" * 20480}, files={"file": b"x"})
+    assert answer.status_code == 400
+    assert "<MaxPostPreDataLengthBytes>20480<" in answer.text
+
+
+def test_fields_of_one_name_are_joined(s3: Any) -> None:
+    form = s3.generate_presigned_post("data", "k", Conditions=[{"x-amz-meta-m": "a,b"}])
+    assert httpx.post(form["url"], data=form["fields"] | {"x-amz-meta-m": ["a", "b"]}, files={"file": b"x"}).status_code == 204
+    assert s3.head_object(Bucket="data", Key="k")["Metadata"] == {"m": "a,b"}

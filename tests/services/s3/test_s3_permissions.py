@@ -266,6 +266,25 @@ def test_a_form_with_an_unknown_key(owner: Any) -> None:
     assert (answer.status_code, b"InvalidArgument" in answer.content) == (400, True)
 
 
+@pytest.mark.parametrize(
+    ("denied", "expected"),
+    [
+        ({"Action": "s3:PutObject", "Resource": "arn:aws:s3:::data/up/f"}, 403),
+        ({"Action": "s3:PutObject", "Resource": "arn:aws:s3:::data/up/g"}, 204),
+        ({"Action": "s3:PutObjectTagging", "Resource": "arn:aws:s3:::data/*"}, 403),
+        ({"Action": "s3:PutObject", "Resource": "*", "Condition": {"StringEquals": {"s3:RequestObjectTag/a": "b"}}}, 403),
+        ({"Action": "s3:PutObject", "Resource": "*", "Condition": {"StringEquals": {"s3:x-amz-storage-class": "GLACIER"}}}, 403),
+    ],
+)
+def test_a_form_is_weighed_as_what_it_writes(owner: Any, denied: dict[str, Any], expected: int) -> None:
+    statement = {"Effect": "Deny", "Principal": "*", **denied}
+    owner.put_bucket_policy(Bucket="data", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+    fields = {"tagging": tags, "x-amz-storage-class": "GLACIER"}
+    form = owner.generate_presigned_post("data", "up/${filename}", Fields=fields, Conditions=[{name: value} for name, value in fields.items()])
+    assert httpx.post(form["url"], data=form["fields"], files={"file": ("f", b"x")}).status_code == expected
+
+
 def test_who_may_list_a_prefix_may_know_what_is_not_there(owner: Any, stranger: Any, refused: Refused) -> None:
     allow(owner, Action="s3:ListBucket", Resource="arn:aws:s3:::data", Condition={"StringLike": {"s3:prefix": "open/*"}})
     assert refused(stranger.head_object, Bucket="data", Key="open/nothing")[1] == 404
