@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLang
 LOCKS = ("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus")
 ENCRYPTION = ("ServerSideEncryption", "SSEKMSKeyId", "SSEKMSEncryptionContext", "BucketKeyEnabled", "SSECustomerAlgorithm", "SSECustomerKeyMD5")
 ENCRYPTED = "x-amz-server-side-encryption"
+WRONG_LENGTH = "The secret key was invalid for the specified algorithm."
 METADATA_BYTES = 2048
 CLASSES = frozenset(
     [
@@ -43,6 +45,8 @@ def describe(ctx: Ctx, bucket: Document, req: dict[str, Any]) -> Document:
     """The document of a new version: headers, metadata, encryption, tags, locks and ACL."""
     document = described_headers(req)
     document |= encryption(bucket, req)
+    if "SSECustomerKeyMD5" in document:
+        refuse_blocked(ctx, bucket, req)
     if req.get("Tagging"):
         document["Tags"] = tagging.read_header(req["Tagging"])
     document |= locks.of_new(ctx, bucket, req)
@@ -113,9 +117,33 @@ def encryption(bucket: Document, req: dict[str, Any]) -> Document:
     key = req.get("SSEKMSKeyId") or default.get("SSEKMSKeyId") or ""
     members: Document = {"ServerSideEncryption": algorithm, "SSEKMSKeyId": kms_arn(bucket, key)}
     if req.get("SSEKMSEncryptionContext"):
+        _check_encryption_context(req["SSEKMSEncryptionContext"])
         members["SSEKMSEncryptionContext"] = req["SSEKMSEncryptionContext"]
     enabled = req.get("BucketKeyEnabled", default.get("BucketKeyEnabled"))
     return members | ({"BucketKeyEnabled": True} if enabled else {})
+
+
+def _check_encryption_context(text: str) -> None:
+    try:
+        pairs = json.loads(base64.b64decode(text, validate=True))
+    except ValueError:
+        pairs = None
+    if not isinstance(pairs, dict) or not all(isinstance(value, str) for value in pairs.values()):
+        name = f"{ENCRYPTED}-context"
+        message = f"The header '{name}' shall be Base64-encoded UTF-8 string holding JSON which represents a string-string map"
+        raise invalid_argument(message, name, text)
+
+
+def refuse_blocked(ctx: Ctx, bucket: Document, req: dict[str, Any]) -> None:
+    """A write with a customer's key, where the bucket blocks those."""
+    rules = bucket["Settings"].get("Encryption", {}).get("Rules", [])
+    if not rules or "SSE-C" not in rules[0].get("BlockedEncryptionTypes", {}).get("EncryptionType", []):
+        return
+    action = "s3:CopyObject" if req.get("CopySource") and "UploadId" not in req else "s3:PutObject"
+    message = f'User: {ctx.caller.arn} is not authorized to perform: {action} on resource: "arn:aws:s3:::{bucket["Name"]}/{req["Key"]}" because this '
+    message += "bucket has blocked upload requests that specify Server Side Encryption with Customer provided keys (SSE-C). "
+    message += "Please specify a different server-side encryption type"
+    raise AwsError("AccessDenied", message, status=403)
 
 
 def customer_key(req: dict[str, Any], prefix: str = "") -> Document:
@@ -135,10 +163,10 @@ def customer_key(req: dict[str, Any], prefix: str = "") -> Document:
         raw = base64.b64decode(key, validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if len(raw) != 32:
-        raise _bad_key("The secret key was invalid for the specified algorithm.")
     if base64.b64encode(hashlib.md5(raw, usedforsecurity=False).digest()).decode() != digest:
         raise _bad_key("The calculated MD5 hash of the key did not match the hash that was provided.")
+    if len(raw) != 32:
+        raise _bad_key(WRONG_LENGTH)
     return {"SSECustomerAlgorithm": algorithm, "SSECustomerKeyMD5": digest}
 
 
@@ -158,7 +186,13 @@ def check_customer_key(document: Document, req: dict[str, Any], prefix: str = ""
     if not given:
         message = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."
         raise invalid_request(message)
-    if customer_key(req, prefix)["SSECustomerKeyMD5"] != kept:
+    try:
+        right = customer_key(req, prefix)["SSECustomerKeyMD5"] == kept
+    except AwsError as problem:
+        if WRONG_LENGTH not in problem.message:
+            raise
+        right = False
+    if not right:
         message = "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key."
         raise AwsError("AccessDenied", message, status=403)
 

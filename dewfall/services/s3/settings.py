@@ -212,6 +212,13 @@ def _check_encryption(tx: Tx, bucket: Document, value: Document) -> None:
     rules = value.get("Rules") or []
     if len(rules) != 1:
         raise malformed_xml()
+    before = bucket["Settings"].get("Encryption", {}).get("Rules", [{}])[0]
+    if "BlockedEncryptionTypes" in rules[0]:
+        rules[0].setdefault("ApplyServerSideEncryptionByDefault", {"SSEAlgorithm": "AES256"})
+        if not set(rules[0]["BlockedEncryptionTypes"].get("EncryptionType") or [""]) <= {"NONE", "SSE-C"}:
+            raise malformed_xml()
+    elif "BlockedEncryptionTypes" in before:
+        rules[0]["BlockedEncryptionTypes"] = before["BlockedEncryptionTypes"]
     default = rules[0].get("ApplyServerSideEncryptionByDefault")
     if default is None:
         raise malformed_xml()

@@ -21,7 +21,7 @@ from dewfall.errors import AwsError
 from dewfall.services.registry import operation
 from dewfall.services.s3.access import bucket_record, check_key, invalid_argument, invalid_request, open_bucket, owner_in
 from dewfall.services.s3.checksums import ALGORITHMS, COMBINING, MEMBERS, decoded, digest, encode, staged, verify
-from dewfall.services.s3.content import customer_key, describe, shown_encryption, storage_class
+from dewfall.services.s3.content import customer_key, describe, refuse_blocked, shown_encryption, storage_class
 from dewfall.services.s3.copies import find_source, source_version
 from dewfall.services.s3.listings import check_range, limit_of
 from dewfall.services.s3.objects import MAX_PUT
@@ -56,7 +56,7 @@ def upload_part(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         if body.size > MAX_PUT:
             message = "Your proposed upload exceeds the maximum allowed size"
             raise AwsError("EntityTooLarge", message, status=400, ProposedSize=body.size, MaxSizeAllowed=MAX_PUT)
-        check_part_key(upload, req)
+        check_part_key(ctx, upload, req)
         _check_algorithm(upload, req)
         algorithm = upload.document["Upload"]["ChecksumAlgorithm"]
         given = any(req.get(name) is not None for name in MEMBERS)
@@ -72,7 +72,7 @@ def upload_part(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 def upload_part_copy(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     upload = _open_upload(ctx, req)
     check_number(req["PartNumber"])
-    check_part_key(upload, req)
+    check_part_key(ctx, upload, req)
     _, source = find_source(ctx, req)
     start, length = copy_range(req.get("CopySourceRange"), source.size)
     algorithm = upload.document["Upload"]["ChecksumAlgorithm"]
@@ -249,7 +249,7 @@ def _checksum_plan(req: dict[str, Any]) -> tuple[str, str]:
     return algorithm, kind or ("FULL_OBJECT" if algorithm == "CRC64NVME" else "COMPOSITE")
 
 
-def check_part_key(upload: Upload, req: dict[str, Any]) -> None:
+def check_part_key(ctx: Ctx, upload: Upload, req: dict[str, Any]) -> None:
     """A part must come with the key that the upload began with, and with none where it began with none."""
     given = bool(req.get("SSECustomerAlgorithm") or req.get("SSECustomerKey"))
     if given != ("SSECustomerKeyMD5" in upload.document):
@@ -257,6 +257,8 @@ def check_part_key(upload: Upload, req: dict[str, Any]) -> None:
         raise invalid_request(message)
     if given and customer_key(req)["SSECustomerKeyMD5"] != upload.document["SSECustomerKeyMD5"]:
         raise invalid_request("The provided encryption parameters did not match the ones used originally.")
+    if given:
+        refuse_blocked(ctx, open_bucket(ctx, req), req)
 
 
 def _check_algorithm(upload: Upload, req: dict[str, Any]) -> None:

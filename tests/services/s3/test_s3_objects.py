@@ -113,6 +113,39 @@ def test_a_customers_key_must_be_brought_again(s3: Any, refused: Refused) -> Non
     assert s3.get_object(Bucket="data", Key="k", **key)["Body"].read() == b"x"
     assert refused(s3.get_object, Bucket="data", Key="k") == ("InvalidRequest", 400)
     assert refused(s3.get_object, Bucket="data", Key="k", SSECustomerAlgorithm="AES256", SSECustomerKey="j" * 32) == ("AccessDenied", 403)
+    assert refused(s3.get_object, Bucket="data", Key="k", SSECustomerAlgorithm="AES256", SSECustomerKey="j") == ("AccessDenied", 403)
+
+
+def test_customers_keys_that_a_bucket_blocks(s3: Any, refused: Refused) -> None:
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    s3.put_object(Bucket="data", Key="k", Body=b"x", **key)
+    upload = {"Bucket": "data", "Key": "u", "UploadId": s3.create_multipart_upload(Bucket="data", Key="u", **key)["UploadId"]}
+
+    def block(kind: str) -> Any:
+        rule = {"BlockedEncryptionTypes": {"EncryptionType": [kind]}}
+        s3.put_bucket_encryption(Bucket="data", ServerSideEncryptionConfiguration={"Rules": [rule]})
+        return s3.get_bucket_encryption(Bucket="data")["ServerSideEncryptionConfiguration"]["Rules"][0]
+
+    assert block("SSE-C")["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    plain = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    s3.put_bucket_encryption(Bucket="data", ServerSideEncryptionConfiguration={"Rules": [plain]})
+    assert s3.get_object(Bucket="data", Key="k", **key)["Body"].read() == b"x"
+    s3.put_object(Bucket="data", Key="p", Body=b"x")
+    assert refused(s3.put_object, Bucket="data", Key="k", **key) == ("AccessDenied", 403)
+    assert refused(s3.create_multipart_upload, Bucket="data", Key="k", **key) == ("AccessDenied", 403)
+    assert refused(s3.copy_object, Bucket="data", Key="k", CopySource="data/p", **key) == ("AccessDenied", 403)
+    assert refused(s3.upload_part, PartNumber=1, Body=b"x", **upload, **key) == ("AccessDenied", 403)
+    assert refused(s3.complete_multipart_upload, MultipartUpload={"Parts": []}, **upload) == ("AccessDenied", 403)
+    s3.abort_multipart_upload(**upload)
+    assert block("NONE")["BlockedEncryptionTypes"] == {"EncryptionType": ["NONE"]}
+    s3.put_object(Bucket="data", Key="k", **key)
+
+
+@pytest.mark.parametrize("context", ["a", "WzFd", "eyJhIjoxfQ=="])
+def test_encryption_contexts_that_are_no_map(s3: Any, refused: Refused, context: str) -> None:
+    asked = {"Bucket": "data", "Key": "k", "ServerSideEncryption": "aws:kms"}
+    assert refused(s3.put_object, **asked, SSEKMSEncryptionContext=context) == ("InvalidArgument", 400)
+    s3.put_object(**asked, SSEKMSEncryptionContext="eyJhIjogImIifQ==")
 
 
 def test_copies_take_or_replace_what_is_told(s3: Any, refused: Refused) -> None:
