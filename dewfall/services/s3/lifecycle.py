@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
-from operator import attrgetter
+from itertools import combinations, groupby
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from dewfall.context import Ctx, new_id
 from dewfall.engine.buckets import Document
 from dewfall.engine.ports import Record
-from dewfall.engine.uploads import uploads_from
+from dewfall.engine.uploads import Upload, uploads_from
 from dewfall.engine.versions import BATCH, Version, all_versions
 from dewfall.errors import AwsError
 from dewfall.services.registry import operation
@@ -23,6 +23,7 @@ from dewfall.services.s3.access import bucket_record, http_date, invalid_argumen
 DEFAULT_SIZE = "all_storage_classes_128K"
 SIZES = (DEFAULT_SIZE, "varies_by_storage_class")
 ACTIONS = ("Expiration", "Transitions", "NoncurrentVersionTransitions", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload")
+MOST = 1000 * 1024**4  # bytes that a filter may speak of, by AWS's own message
 MOVES = ("STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
 
 
@@ -33,9 +34,7 @@ def put_bucket_lifecycle_configuration(ctx: Ctx, req: dict[str, Any]) -> dict[st
         raise malformed_xml()
     for rule in rules:
         _check_rule(rule)
-    names = [rule["ID"] for rule in rules]
-    if len(set(names)) != len(names):
-        raise invalid_argument("Rule ID must be unique. Found same ID for more than one rule", "ID", None)
+    _check_together(rules)
     size = req.get("TransitionDefaultMinimumObjectSize") or DEFAULT_SIZE
     if size not in SIZES:
         raise invalid_request(f"Invalid TransitionDefaultMinimumObjectSize found: {size}")
@@ -72,8 +71,17 @@ def expiration_member(bucket: Document, version: Version) -> Document:
     found = [(due, rule["ID"]) for rule in rules_of(bucket) if version.current and (due := expires(rule, version)) is not None]
     if not found:
         return {}
-    due, name = min(found)
+    due, name = min(found, key=itemgetter(0))
     return {"Expiration": f'expiry-date="{http_date(due)}", rule-id="{name}"'}
+
+
+def abort_members(bucket: Document, upload: Upload) -> Document:
+    """AbortDate and AbortRuleId of an upload that a rule will abort."""
+    found = list(_aborts(rules_of(bucket), upload))
+    if not found:
+        return {}
+    due, name = min(found, key=itemgetter(0))
+    return {"AbortDate": due, "AbortRuleId": name}
 
 
 def rules_of(bucket: Document) -> list[Document]:
@@ -130,7 +138,7 @@ def expire_bucket(ctx: Ctx, record: Record, now: datetime) -> None:
     rules, name = rules_of(bucket), bucket["Name"]
     with ctx.ports.store.reading() as tx:
         due = list(_due(rules, all_versions(tx, name), now))
-        stale = [upload for upload in uploads_from(tx, name, ("", ""), BATCH) if _is_stale(rules, upload.key, upload.initiated, now)]
+        stale = [upload for upload in uploads_from(tx, name, ("", ""), BATCH) if any(when <= now for when, _ in _aborts(rules, upload))]
     objects = ctx.ports.objects
     for version, whole in due:
         version_id = version.version_id if whole else None
@@ -184,13 +192,56 @@ def _noncurrent_due(rule: Document, version: Version, newer: list[Version], now:
     return len(newer) - 1 >= kept and midnight(newer[-1].modified + timedelta(days=action["NoncurrentDays"])) <= now
 
 
-def _is_stale(rules: list[Document], key: str, initiated: datetime, now: datetime) -> bool:
+def _aborts(rules: list[Document], upload: Upload) -> Iterator[tuple[datetime, str]]:
+    """When rules abort an upload, and their names."""
     for rule in rules:
         days = (rule.get("AbortIncompleteMultipartUpload") or {}).get("DaysAfterInitiation")
         prefix = rule.get("Prefix") or (rule.get("Filter") or {}).get("Prefix") or ""
-        if days is not None and key.startswith(prefix) and midnight(initiated + timedelta(days=days)) <= now:
-            return True
-    return False
+        if days is not None and upload.key.startswith(prefix):
+            yield midnight(upload.initiated + timedelta(days=days)), rule["ID"]
+
+
+# ---------------------------------------------------------------- checking
+
+
+def _check_together(rules: list[Document]) -> None:
+    """Rules among each other: all with filters or none, and prefixes of rules without filters apart."""
+    names = [rule["ID"] for rule in rules]
+    if len(set(names)) != len(names):
+        raise invalid_argument("Rule ID must be unique. Found same ID for more than one rule", "ID", None)
+    old = "Prefix" in rules[0]
+    if any(("Prefix" in rule) != old for rule in rules):
+        refusal = "Base level prefix cannot be used in Lifecycle V2, prefixes are only supported in the Filter."
+        raise invalid_request("Filter element can only be used in Lifecycle V2." if old else refusal)
+    if not old:
+        return
+    for rule, other in combinations(rules, 2):
+        action = next((name for name in ACTIONS if rule.get(name) and other.get(name)), None)
+        one, two = sorted((rule["Prefix"], other["Prefix"]))
+        if action and two.startswith(one):
+            raise invalid_request(f"Found overlapping prefixes '{one}' and '{two}' for same action type '{action.removesuffix('s')}'")
+
+
+def _check_filter(rule: Document) -> None:
+    """A rule's filter, and what actions go with it."""
+    chosen = rule.get("Filter") or {}
+    both = chosen.get("And")
+    inside = {name: value for name, value in (chosen if both is None else both).items() if value not in (None, [])}
+    tags = [tag.get("Key") for tag in inside.get("Tags") or ([inside["Tag"]] if "Tag" in inside else [])]
+    if len(chosen) > 1 or (both is not None and len(inside.keys() - {"Tags"}) + len(tags) < 2):
+        raise malformed_xml()
+    if len(set(tags)) != len(tags):
+        raise invalid_request("Duplicate Tag Keys are not allowed.")
+    least, most = inside.get("ObjectSizeGreaterThan"), inside.get("ObjectSizeLessThan")
+    for name, size, lowest in (("ObjectSizeGreaterThan", least, 0), ("ObjectSizeLessThan", most, 1)):
+        if size is not None and not lowest <= size <= MOST:
+            raise invalid_request(f"'{name}' should be between {lowest} and {MOST}.")
+    if least is not None and most is not None and most <= least:
+        raise invalid_request("'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'.")
+    narrow = "Tags" if tags else "Object Size" if (least, most) != (None, None) else ""
+    for name in ("AbortIncompleteMultipartUpload", "ExpiredObjectDeleteMarker"):
+        if narrow and name in {**rule, **(rule.get("Expiration") or {})}:
+            raise invalid_request(f"{name} cannot be specified with {narrow}.")
 
 
 def _check_rule(rule: Document) -> None:
@@ -211,11 +262,7 @@ def _check_rule(rule: Document) -> None:
             raise malformed_xml()
     if not any(rule.get(action) for action in ACTIONS):
         raise invalid_request("At least one action needs to be specified in a rule")
-    if len((rule.get("Filter") or {}).keys()) > 1:
-        raise malformed_xml()
-    tags = [tag.get("Key") for tag in ((rule.get("Filter") or {}).get("And") or {}).get("Tags", [])]
-    if len(set(tags)) != len(tags):
-        raise invalid_request("Duplicate Tag Keys are not allowed.")
+    _check_filter(rule)
     expiration = rule.get("Expiration")
     if expiration is not None:
         if len(expiration) != 1:
@@ -227,6 +274,12 @@ def _check_rule(rule: Document) -> None:
     if noncurrent is not None and noncurrent["NoncurrentDays"] <= 0:
         message = "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer"
         raise invalid_argument(message, "NoncurrentDays", noncurrent.get("NoncurrentDays"))
+    if "NewerNoncurrentVersions" in (noncurrent or {}) and "Prefix" in rule:
+        raise invalid_request("NewerNoncurrentVersions element can only be used in Lifecycle V2.")
+    days = (rule.get("AbortIncompleteMultipartUpload") or {}).get("DaysAfterInitiation", 1)
+    if days <= 0:
+        message = "'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer"
+        raise invalid_argument(message, "DaysAfterInitiation", days)
 
 
 def _check_moves(rule: Document) -> None:

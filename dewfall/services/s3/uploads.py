@@ -23,6 +23,7 @@ from dewfall.services.s3.access import bucket_record, check_key, invalid_argumen
 from dewfall.services.s3.checksums import ALGORITHMS, COMBINING, MEMBERS, decoded, digest, encode, staged, verify
 from dewfall.services.s3.content import customer_key, describe, refuse_blocked, shown_encryption, storage_class
 from dewfall.services.s3.copies import find_source, source_version
+from dewfall.services.s3.lifecycle import abort_members
 from dewfall.services.s3.listings import check_range, limit_of
 from dewfall.services.s3.objects import MAX_PUT
 from dewfall.settings import DEFAULT_ROLE
@@ -43,7 +44,7 @@ def create_multipart_upload(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         bucket_record(ctx, tx, req)
         document["Upload"]["Before"] = present_generation(newest(tx, upload.bucket, upload.key))
         insert_upload(tx, upload)
-    answer = {"Bucket": bucket["Name"], "Key": req["Key"], "UploadId": upload.id, **shown_encryption(document)}
+    answer = {"Bucket": bucket["Name"], "Key": req["Key"], "UploadId": upload.id, **shown_encryption(document), **abort_members(bucket, upload)}
     return answer | ({"ChecksumAlgorithm": algorithm, "ChecksumType": kind} if algorithm else {})
 
 
@@ -124,6 +125,7 @@ def list_parts(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         "Initiator": _initiator(upload, bucket),
         "Owner": owner_in(bucket, upload.document),
         "StorageClass": plan["StorageClass"],
+        **abort_members(bucket, upload),
     }
     return answer | ({name: plan[name] for name in ("ChecksumAlgorithm", "ChecksumType")} if plan["ChecksumAlgorithm"] else {})
 

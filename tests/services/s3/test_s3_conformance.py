@@ -132,6 +132,12 @@ def test_acls_after_ownership_was_deleted(s3: Any) -> None:
         ({"NoncurrentVersionExpiration": {}}, "MalformedXML"),
         ({"Filter": {"And": {"Tags": [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]}}, "Expiration": {"Days": 1}}, "InvalidRequest"),
         ({"Expiration": {"Days": 1, "ExpiredObjectDeleteMarker": True}}, "MalformedXML"),
+        ({"Filter": {"And": {"Prefix": "a"}}, "Expiration": {"Days": 1}}, "MalformedXML"),
+        ({"Filter": {"ObjectSizeLessThan": 0}, "Expiration": {"Days": 1}}, "InvalidRequest"),
+        ({"Filter": {"And": {"ObjectSizeLessThan": 5, "ObjectSizeGreaterThan": 5}}, "Expiration": {"Days": 1}}, "InvalidRequest"),
+        ({"Filter": {"ObjectSizeGreaterThan": 5}, "Expiration": {"ExpiredObjectDeleteMarker": True}}, "InvalidRequest"),
+        ({"Filter": {"Tag": {"Key": "a", "Value": ""}}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}, "InvalidRequest"),
+        ({"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 0}}, "InvalidArgument"),
     ],
 )
 def test_life_cycles_that_are_none(s3: Any, refused: Refused, rule: dict[str, Any], code: str) -> None:
@@ -436,3 +442,30 @@ def test_customers_keys_that_are_none(s3: Any, key: dict[str, str], code: str, m
     error = caught.value.response["Error"]
     assert (error["Code"], error["ArgumentName"]) == (code, "x-amz-server-side-encryption")
     assert error["Message"].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("wheres", "message"),
+    [
+        ([{"Prefix": "a"}, {"Filter": {}}], "Filter element can only be used in Lifecycle V2."),
+        ([{"Filter": {}}, {"Prefix": "a"}], "Base level prefix cannot be used in Lifecycle V2, prefixes are only supported in the Filter."),
+        ([{"Prefix": "a"}, {"Prefix": ""}], "Found overlapping prefixes '' and 'a' for same action type 'Expiration'"),
+    ],
+)
+def test_rules_of_a_life_cycle_that_do_not_go_together(s3: Any, wheres: list[dict[str, Any]], message: str) -> None:
+    rules = [{"ID": f"r{n}", "Status": "Enabled", "Expiration": {"Days": 1}, **where} for n, where in enumerate(wheres)]
+    with pytest.raises(ClientError) as caught:
+        s3.put_bucket_lifecycle_configuration(Bucket="data", LifecycleConfiguration={"Rules": rules})
+    assert caught.value.response["Error"] == {"Code": "InvalidRequest", "Message": message}
+
+
+def test_uploads_tell_when_a_rule_aborts_them(s3: Any) -> None:
+    rules = [
+        {"ID": f"r {days}", "Status": "Enabled", "Filter": {}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}} for days in (9, 2)
+    ]
+    s3.put_bucket_lifecycle_configuration(Bucket="data", LifecycleConfiguration={"Rules": rules})
+    begun = s3.create_multipart_upload(Bucket="data", Key="k")
+    listed = s3.list_parts(Bucket="data", Key="k", UploadId=begun["UploadId"])
+    assert [told["AbortRuleId"] for told in (begun, listed)] == ["r 2", "r 2"]
+    assert begun["AbortDate"] == listed["AbortDate"]
+    assert begun["AbortDate"].hour == 0
