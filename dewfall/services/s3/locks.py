@@ -100,8 +100,6 @@ def of_new(ctx: Ctx, bucket: Document, req: dict[str, Any]) -> Document:
     configuration = bucket["Settings"].get("ObjectLock")
     if not (mode or until or hold or configuration):
         return {}
-    if configuration is None:
-        need_lock(bucket)
     if (mode is None) != (until is None):
         missing = "x-amz-object-lock-mode" if mode is None else "x-amz-object-lock-retain-until-date"
         raise invalid_argument("x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied", missing, None)
@@ -111,6 +109,8 @@ def of_new(ctx: Ctx, bucket: Document, req: dict[str, Any]) -> Document:
         raise invalid_argument("Legal Hold must be either of 'ON' or 'OFF'", "x-amz-object-lock-legal-hold", hold)
     if until is not None and moment(until) <= ctx.now():
         raise invalid_argument("The retain until date must be in the future!", "x-amz-object-lock-retain-until-date", moment(until).isoformat())
+    if configuration is None:
+        need_lock(bucket)
     default = ((configuration or {}).get("Rule") or {}).get("DefaultRetention")
     if mode is None and default:
         mode, until = default["Mode"], ctx.now() + timedelta(days=default.get("Days") or 365 * default.get("Years", 0))
@@ -166,9 +166,11 @@ def _check_change(ctx: Ctx, version: Version, wanted: tuple[str | None, Any], *,
 def _check_default(default: dict[str, Any]) -> None:
     if default.get("Mode") not in MODES or ("Days" in default) == ("Years" in default):
         raise malformed_xml()
-    for name in ("Days", "Years"):
+    for name, longest in (("Days", 36_500), ("Years", 100)):
         if name in default and default[name] <= 0:
             raise invalid_argument("Default retention period must be a positive integer value.", name, default[name])
+        if name in default and default[name] > longest:
+            raise invalid_argument("Default retention period too large.", name, default[name])
 
 
 def _set(document: Document, **members: str | None) -> None:

@@ -19,7 +19,7 @@ from dewfall.services.s3 import jumpstart, lifecycle
 from dewfall.services.s3.access import check_key, find_object, invalid_argument, invalid_request, made_version, open_bucket, origin_of
 from dewfall.services.s3.checksums import MEMBERS, members_of, staged, verify
 from dewfall.services.s3.conditions import check_read, write_check
-from dewfall.services.s3.content import FROZEN, check_customer_key, describe, expires_text, shown_encryption, storage_class, told
+from dewfall.services.s3.content import FROZEN, LOCKS, check_customer_key, describe, expires_text, shown_encryption, storage_class, told
 
 MAX_PUT = 5 * 1024**3
 _RANGE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*")
@@ -44,6 +44,8 @@ def put_object(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         if req.get("WriteOffsetBytes") is not None:
             raise AwsError("NotImplemented", "A header you provided implies functionality that is not implemented", status=501)
         document = describe(ctx, bucket, req)
+        if not document.keys().isdisjoint(LOCKS) and not any(req.get(name) is not None for name in ("ContentMD5", *MEMBERS)):
+            raise invalid_request("Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters")
         checksum = verify(body, req)
         document |= checksum | {"ChecksumType": "FULL_OBJECT"}
         name, size = storage_class(req), body.size

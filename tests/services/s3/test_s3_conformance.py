@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import http.client
 import socket
 from datetime import UTC, datetime, timedelta
@@ -68,6 +70,29 @@ def test_tags_that_are_no_query(s3: Any, refused: Refused, header: str) -> None:
 
 def test_bypass_only_where_there_are_locks(s3: Any, refused: Refused) -> None:
     assert refused(s3.delete_object, Bucket="data", Key="k", BypassGovernanceRetention=True) == ("InvalidArgument", 400)
+    listed = {"Objects": [{"Key": "k"}]}
+    assert refused(s3.delete_objects, Bucket="data", Delete=listed, BypassGovernanceRetention=True) == ("InvalidArgument", 400)
+
+
+def test_lists_of_versions_are_deleted_with_the_bypass_wherever(s3: Any) -> None:
+    s3.put_object(Bucket="data", Key="k")
+    listed = {"Objects": [{"Key": "k", "VersionId": "null"}]}
+    assert "Errors" not in s3.delete_objects(Bucket="data", Delete=listed, BypassGovernanceRetention=True)
+    assert s3.list_objects_v2(Bucket="data")["KeyCount"] == 0
+
+
+def test_locked_objects_come_with_a_checksum(s3: Any) -> None:
+    s3.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    assert ask(s3, "PUT", "/locked/k", b"x", x_amz_object_lock_legal_hold="ON")[0] == 400
+    digest = base64.b64encode(hashlib.md5(b"x", usedforsecurity=False).digest()).decode()
+    assert ask(s3, "PUT", "/locked/k", b"x", x_amz_object_lock_legal_hold="ON", content_md5=digest)[0] == 200
+
+
+@pytest.mark.parametrize(("unit", "count"), [("Days", 36_501), ("Years", 101)])
+def test_default_retention_has_an_end(s3: Any, refused: Refused, unit: str, count: int) -> None:
+    s3.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    rule = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", unit: count}}}
+    assert refused(s3.put_object_lock_configuration, Bucket="locked", ObjectLockConfiguration=rule) == ("InvalidArgument", 400)
 
 
 def test_governance_becomes_compliance_only_by_bypass(s3: Any, refused: Refused) -> None:
