@@ -118,8 +118,8 @@ def walk_versions(tx: Tx, bucket: Document, req: dict[str, Any], marker: tuple[s
     if marker[1]:
         check_version_id(marker[1])
         found = find_version(tx, name, marker[0], marker[1])
-        if found is not None:
-            start = (marker[0], found.generation)
+        # A version that is gone was of the page before, and so went all before it: what is left of the key comes next.
+        start = (marker[0], found.generation if found is not None else ABOVE_ALL)
 
     def fetch(first: tuple[str, int], count: int) -> list[Version]:
         return versions_from(tx, name, prefix, first, count)

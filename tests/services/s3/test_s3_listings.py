@@ -77,3 +77,13 @@ def test_every_text_with_a_prefix_is_before_its_end(prefix: str, rest: str) -> N
     text = (prefix + rest).encode("utf-8", "surrogatepass")
     assert end is None or text < end.encode("utf-8", "surrogatepass")
     assert text < after_key(prefix + rest).encode("utf-8", "surrogatepass")
+
+
+def test_versions_that_are_deleted_page_by_page_all_go(versioned: Any) -> None:
+    for n in range(8):
+        versioned.put_object(Bucket="data", Key=f"k{n // 4}")
+    pages = versioned.get_paginator("list_object_versions").paginate(Bucket="data", PaginationConfig={"PageSize": 3})
+    for page in pages:
+        listed = [{name: version[name] for name in ("Key", "VersionId")} for version in page["Versions"]]
+        versioned.delete_objects(Bucket="data", Delete={"Objects": listed})
+    assert "Versions" not in versioned.list_object_versions(Bucket="data")
