@@ -100,6 +100,21 @@ def check_trust_policy(text: str) -> None:
     _check_actions(statements)
 
 
+def is_statement(statement: Any) -> bool:
+    """Whether something has the grammar of a statement, of whatever policy.
+
+    >>> is_statement({"Effect": "Allow", "Action": None})
+    False
+    """
+    return isinstance(statement, dict) and _is_statement(statement, set(statement))
+
+
+def unknown_operators(condition: Any) -> list[str]:
+    """The names in a condition that are no operators."""
+    names = [(name, _OPERATOR.fullmatch(name)) for name in condition] if isinstance(condition, dict) else []
+    return [name for name, found in names if found is None or found[1] not in (*OPERATORS, "Null")]
+
+
 # ---------------------------------------------------------------- grammar
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from dewfall.context import Ctx
 from dewfall.errors import AwsError
+from dewfall.rules.policy_text import VERSIONS, is_statement, unknown_operators
 from dewfall.services.registry import operation
 from dewfall.services.s3.access import bucket_record, is_blocked, open_bucket
 
@@ -78,16 +79,26 @@ def check_statements(text: str) -> list[dict[str, Any]]:
     except ValueError:
         raise malformed("This policy contains invalid Json") from None
     if len(text.encode()) > MAX_BYTES:
-        raise AwsError("PolicyTooLarge", "Policy exceeds the maximum allowed document size", status=400)
+        raise malformed(f"Normalized policy document exceeds the maximum allowed size of {MAX_BYTES} bytes")
+    if policy.get("Version", VERSIONS[0]) not in VERSIONS:
+        raise malformed("The policy must contain a valid version string")
     statements = statements_of(policy)
     if not statements:
         raise malformed("Missing required field Statement")
     for statement in statements:
+        if not isinstance(statement, dict):
+            raise malformed("Invalid policy syntax.")
         for name in ("Effect", "Principal", "Action", "Resource"):
-            if name not in statement and f"Not{name}" not in statement:
+            if statement.get(name, statement.get(f"Not{name}", "")) in ("", [], {}):
                 raise malformed(f"Missing required field {name}")
         if statement.get("Effect") not in ("Allow", "Deny"):
             raise malformed(f"Invalid effect : {statement.get('Effect')}")
+        if unknown := unknown_operators(statement.get("Condition")):
+            raise malformed(f"Invalid Condition type : {unknown[0]}")
+        if not is_statement(statement):
+            raise malformed("Invalid policy syntax.")
+        if statement["Effect"] == "Allow" and "NotPrincipal" in statement:
+            raise malformed("Allow with NotPrincipal is not allowed.")
     return statements
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 Refused = Callable[..., tuple[str, int]]
 
@@ -93,3 +94,23 @@ def test_lifecycle_rules_are_told_to_readers(s3: Any, refused: Refused) -> None:
     assert "Expiration" not in s3.put_object(Bucket="data", Key="x")
     bad = {"Rules": [{"ID": "r", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": 0}}]}
     assert refused(s3.put_bucket_lifecycle_configuration, Bucket="data", LifecycleConfiguration=bad) == ("InvalidArgument", 400)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"Action": None}, "Invalid policy syntax."),
+        ({"Action": []}, "Missing required field Action"),
+        ({"Resource": 5}, "Invalid policy syntax."),
+        ({"Principal": "nobody"}, "Invalid policy syntax."),
+        ({"Effect": "allow"}, "Invalid effect : allow"),
+        ({"Condition": {"StringEqual": {"aws:Referer": "x"}}}, "Invalid Condition type : StringEqual"),
+        ({"Condition": ["x"]}, "Invalid policy syntax."),
+        ({"Sid": "x" * 20480}, "Normalized policy document exceeds the maximum allowed size of 20480 bytes"),
+    ],
+)
+def test_policies_that_are_none(s3: Any, changed: dict[str, Any], message: str) -> None:
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::data/*", **changed}
+    with pytest.raises(ClientError) as caught:
+        s3.put_bucket_policy(Bucket="data", Policy=json.dumps({"Statement": [statement]}))
+    assert (caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]) == ("MalformedPolicy", message)
