@@ -34,12 +34,12 @@ def not_found(key: EndpointKey) -> AwsError:
 
 def variant_not_found(key: EndpointKey, variant: str) -> AwsError:
     """TargetVariant names nobody."""
-    return AwsError("ValidationError", f"Variant {variant} of endpoint {key[2]} of account {key[0]} not found.", status=400)
+    return AwsError("ValidationError", f"Variant {variant} of endpoint {_endpoint(key)} of account {key[0]} not found.", status=400)
 
 
 def header_refused(key: EndpointKey, header: bytes) -> AwsError:
     """A header that only endpoints of another kind understand."""
-    message = f"Endpoint {key[2]} of account {key[0]} {HEADER_NEEDS[header]}."
+    message = f"Endpoint {_endpoint(key)} of account {key[0]} {HEADER_NEEDS[header]}."
     if header == TARGET_MODEL:
         return AwsError("ValidationError", message, status=400, ErrorCode="TARGET_MODEL_HEADER_NOT_SUPPORTED")
     return AwsError("ValidationError", message, status=400)
@@ -120,7 +120,7 @@ def too_large(limit: int = 0) -> AwsError:
 
 def overloaded(key: EndpointKey) -> AwsError:
     """The replicas' queues are full."""
-    return AwsError("ServiceUnavailable", f"Endpoint {key[2]} has more requests waiting than its instances can take. Please try again.", status=503)
+    return AwsError("ServiceUnavailable", f"{_who(key)} has more requests waiting than its instances can take. Please try again.", status=503)
 
 
 def throttled() -> AwsError:
@@ -130,7 +130,7 @@ def throttled() -> AwsError:
 
 def unavailable(key: EndpointKey) -> AwsError:
     """No replica can be reached."""
-    return AwsError("ServiceUnavailable", f"Endpoint {key[2]} has no instance that can be reached. Please try again.", status=503)
+    return AwsError("ServiceUnavailable", f"{_who(key)} has no instance that can be reached. Please try again.", status=503)
 
 
 def timed_out(key: EndpointKey, container: str, partition: str) -> AwsError:
@@ -163,6 +163,16 @@ def model_error(key: EndpointKey, container: str, status: int, body: bytes, part
         LogStreamArn=f"arn:{partition}:logs:{region}:{account}:log-group:{group}",
         ErrorCode="CLIENT_ERROR_FROM_MODEL" if is_client else "INTERNAL_FAILURE_FROM_MODEL",
     )
+
+
+def _endpoint(key: EndpointKey) -> str:
+    """The endpoint of a key; an inference component's key is `endpoint/component`."""
+    return key[2].partition("/")[0]
+
+
+def _who(key: EndpointKey) -> str:
+    endpoint, _, component = key[2].partition("/")
+    return f"Inference Component {component}" if component else f"Endpoint {endpoint}"
 
 
 def written(error: AwsError) -> bytes:

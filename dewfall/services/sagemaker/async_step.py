@@ -106,8 +106,10 @@ def _begin(ctx: Ctx, key: EndpointKey, config: dict[str, Any], record: Record) -
 
 
 def _input(ctx: Ctx, location: str) -> tuple[str, bytes]:
-    stored = ctx.ports.objects.get(s3_uri(location))
+    uri = s3_uri(location)
+    stored = ctx.ports.objects.get(uri)
     if stored is None:
+        next(iter(ctx.ports.objects.list(uri)), None)  # raises where it is the bucket that is not there
         raise AwsError("NoSuchKey", "The specified key does not exist.", status=404)
     if stored.size > INPUT_LIMIT:
         raise AwsError("EntityTooLarge", f"It is larger than {INPUT_LIMIT} bytes.", status=400)

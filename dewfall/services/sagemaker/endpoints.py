@@ -18,6 +18,7 @@ from dewfall.services.sagemaker import endpoint_logs, serverless
 from dewfall.services.sagemaker.async_configs import async_summary
 from dewfall.services.sagemaker.data_capture import capture_summary, retain_capture
 from dewfall.services.sagemaker.endpoint_deployment import begin, check_alarms, check_deployment
+from dewfall.services.sagemaker.endpoint_scaling import check_scaled, deregister
 from dewfall.services.sagemaker.endpoint_status import (
     IN_MOTION,
     KIND,
@@ -69,6 +70,8 @@ def create_endpoint(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 def describe_endpoint(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
         document = load_endpoint(ctx, tx, req["EndpointName"]).document
+    if document["EndpointStatus"] == "Creating":
+        document = {**document, "PendingDeploymentSummary": pending_summary(document["_Incoming"], document["CreationTime"])}
     configs = {**capture_summary(document), **async_summary(document), **explainer_summary(document), **metrics_summary(document)}
     return {**serverless.shown(document), **configs}
 
@@ -92,6 +95,7 @@ def update_endpoint(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         if any(variant["ModelName"] for variant in fleet["Variants"]) and components_of(ctx, tx, req["EndpointName"]):
             arn = document["EndpointArn"]
             raise validation(f'Cannot update endpoint "{arn}" to a configuration with models while it has inference components.')
+        check_scaled(ctx, tx, req["EndpointName"], document["_Fleet"], fleet)
         if req.get("RetainAllVariantProperties"):
             _retain(fleet, document["_Fleet"], req.get("ExcludeRetainedVariantProperties", ()))
             retain_capture(fleet, document["_Fleet"], req.get("ExcludeRetainedVariantProperties", ()))
@@ -143,16 +147,25 @@ def update_endpoint_weights_and_capacities(ctx: Ctx, req: dict[str, Any]) -> dic
 
 @operation("sagemaker", "DeleteEndpoint")
 def delete_endpoint(ctx: Ctx, req: dict[str, Any]) -> None:
+    name = req["EndpointName"]
+    with ctx.ports.store.reading() as tx:
+        _check_free(ctx, tx, load_endpoint(ctx, tx, name))
+    deregister(ctx, name)
     with ctx.ports.store.transaction() as tx:
-        record = load_endpoint(ctx, tx, req["EndpointName"])
-        if record.status in IN_MOTION:
-            raise validation(f'Cannot update in-progress endpoint "{record.document["EndpointArn"]}".')
-        if components_of(ctx, tx, req["EndpointName"]):
-            arn = record.document["EndpointArn"]
-            raise validation(f'Cannot delete endpoint "{arn}" while it has inference components. Delete its inference components first.')
+        record = load_endpoint(ctx, tx, name)
+        _check_free(ctx, tx, record)
         record.document["EndpointStatus"] = "Deleting"
         save(ctx, tx, record)
         tx.queue.put(KIND, record.key)
+
+
+def _check_free(ctx: Ctx, tx: Tx, record: Record) -> None:
+    """Refuse to delete an endpoint that is in motion, or has inference components."""
+    arn = record.document["EndpointArn"]
+    if record.status in IN_MOTION:
+        raise validation(f'Cannot update in-progress endpoint "{arn}".')
+    if components_of(ctx, tx, record.key.name):
+        raise validation(f'Cannot delete endpoint "{arn}" while it has inference components. Delete its inference components first.')
 
 
 def change(ctx: Ctx, name: str, how: Callable[[Ctx, Tx, Record], None]) -> str:

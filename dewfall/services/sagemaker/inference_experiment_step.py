@@ -23,9 +23,11 @@ from dewfall.services.sagemaker.inference_experiments import FINAL, begin_stop, 
 log = logging.getLogger(__name__)
 
 POLL = 0.5  # seconds between looks at an endpoint that is being updated
+LOOK_RUNNING = 5.0  # between looks whether the endpoint is still the experiment's
 LONGEST_WAIT = 30.0
 SETTLE_SECONDS = 1.0
 REASON_LIMIT = 1024
+CHANGED = "The endpoint was updated by somebody else."
 
 
 def step(ctx: Ctx, task: Task) -> Outcome:
@@ -42,8 +44,10 @@ def step(ctx: Ctx, task: Task) -> Outcome:
             return _enter(ctx, record, "Created")
         return Again(min((schedule["StartTime"] - now).total_seconds(), LONGEST_WAIT))
     if record.status == "Running":
+        if (problem := _lost(ctx, record.document)) is not None:
+            return _end(ctx, record, "Cancelled", problem)
         if now < schedule["EndTime"]:
-            return Again(min((schedule["EndTime"] - now).total_seconds(), LONGEST_WAIT))
+            return Again(min((schedule["EndTime"] - now).total_seconds(), LOOK_RUNNING))
         source, shadow = source_and_shadow(record.document)
         begin_stop(record.document, {source: "Retain", shadow: "Remove"}, (), "Completed")
         return _enter(ctx, record, "Stopping")
@@ -68,6 +72,15 @@ def _enter(ctx: Ctx, record: Record, status: str) -> Outcome:
     return Again(0.0)
 
 
+def _lost(ctx: Ctx, document: dict[str, Any]) -> str | None:
+    """Why the test does not go on: its endpoint was deleted, or given another configuration, by somebody else."""
+    try:
+        found = ctx.call("sagemaker", "DescribeEndpoint", {"EndpointName": document["EndpointMetadata"]["EndpointName"]}, as_role=document["RoleArn"])
+    except AwsError as error:
+        return error.message if "Could not find endpoint" in error.message else None
+    return None if found["EndpointConfigName"] == document["_Config"] else CHANGED
+
+
 def _deploy(ctx: Ctx, record: Record) -> Outcome:
     """Bring the endpoint to the configuration of this state, then enter the next one."""
     document = record.document
@@ -88,7 +101,7 @@ def _deploy(ctx: Ctx, record: Record) -> Outcome:
     if found["EndpointConfigName"] == document["_Config"]:
         return _arrived(ctx, record)
     if document.get("_Asked"):
-        return _end(ctx, record, "Cancelled", found.get("FailureReason", "The endpoint was updated by somebody else."))
+        return _end(ctx, record, "Cancelled", found.get("FailureReason", CHANGED))
     _create_config(ctx, role, {"EndpointConfigName": document["_Config"], **wanted})
     ctx.call("sagemaker", "UpdateEndpoint", {"EndpointName": name, "EndpointConfigName": document["_Config"]}, as_role=role)
     document["_Asked"] = True
@@ -116,6 +129,7 @@ def _arrived(ctx: Ctx, record: Record) -> Outcome:
 def _end(ctx: Ctx, record: Record, status: str, reason: str) -> Outcome:
     document = record.document
     document |= {"Status": status, "CompletionTime": ctx.now()}
+    _tell_what_is_there(ctx, document)
     if reason:
         document["StatusReason"] = reason[:REASON_LIMIT]
     try:
@@ -125,6 +139,16 @@ def _end(ctx: Ctx, record: Record, status: str, reason: str) -> Outcome:
     with ctx.ports.store.transaction() as tx:
         save_experiment(ctx, tx, record)
     return Done()
+
+
+def _tell_what_is_there(ctx: Ctx, document: dict[str, Any]) -> None:
+    """At the end a variant is in service, or it is not there."""
+    try:
+        found = ctx.call("sagemaker", "DescribeEndpoint", {"EndpointName": document["EndpointMetadata"]["EndpointName"]})
+    except AwsError:
+        found = {}
+    there = [entry["VariantName"] for member in ("ProductionVariants", "ShadowProductionVariants") for entry in found.get(member, ())]
+    set_statuses(document, "Deleted", **dict.fromkeys(there, "InService"))
 
 
 # ---------------------------------------------------------------- configurations

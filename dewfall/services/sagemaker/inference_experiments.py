@@ -36,6 +36,8 @@ def create_inference_experiment(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]
     set_statuses(document, "Creating")
     try:
         with ctx.ports.store.transaction() as tx:
+            if tx.records.get(experiment_key(ctx, name)) is not None:
+                raise AlreadyExists
             _check_free(ctx, tx, req["EndpointName"])
             record = tx.records.create(Record(experiment_key(ctx, name), document, status="Creating"))
             put_tags(tx, ctx, arn, req.get("Tags", ()))

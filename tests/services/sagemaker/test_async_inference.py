@@ -84,6 +84,8 @@ def test_an_input_that_is_not_there_fails_the_invocation(hosting: Hosting) -> No
     serve(hosting)
     answer = hosting.runtime.invoke_endpoint_async(EndpointName="endpoint", InputLocation=f"s3://{BUCKET}/none")
     assert b"The specified key does not exist" in read(hosting, answer["FailureLocation"])["Body"].read()
+    answer = hosting.runtime.invoke_endpoint_async(EndpointName="endpoint", InputLocation="s3://no-such-bucket/none")
+    assert b"The specified bucket does not exist" in read(hosting, answer["FailureLocation"])["Body"].read()
 
 
 def test_what_cannot_be_invoked_so_is_refused(hosting: Hosting) -> None:

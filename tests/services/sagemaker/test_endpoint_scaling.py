@@ -204,3 +204,24 @@ def test_concurrent_requests_scale_out_by_a_metric_of_ten_seconds(scaling: Any, 
         ("GreaterThanThreshold", 10, 3),
         ("LessThanThreshold", 60, 15),
     }
+
+
+def test_a_deleted_endpoint_takes_its_targets_along(scaling: Any, hosting: Hosting) -> None:
+    put(scaling, PREDEFINED)
+    hosting.sagemaker.delete_endpoint(EndpointName="endpoint")
+    assert scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
+    assert hosting.server.client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+
+
+def test_a_scaled_variant_stays_and_keeps_its_instance_type(scaling: Any, hosting: Hosting) -> None:
+    hosting.config("larger", AllTraffic={"InstanceType": "ml.m5.xlarge"})
+    hosting.config("renamed", Other={})
+    hosting.config("same", AllTraffic={})
+    for name in ("larger", "renamed"):
+        with pytest.raises(ClientError, match=r'The variant\(s\) "AllTraffic" must be deregistered as scalable targets with AWS Auto Scaling before'):
+            hosting.sagemaker.update_endpoint(EndpointName="endpoint", EndpointConfigName=name)
+    hosting.sagemaker.update_endpoint(EndpointName="endpoint", EndpointConfigName="same")
+    assert hosting.settled()["EndpointConfigName"] == "same"
+    scaling.deregister_scalable_target(**PLACE)
+    hosting.sagemaker.update_endpoint(EndpointName="endpoint", EndpointConfigName="larger")
+    assert hosting.settled()["EndpointConfigName"] == "larger"

@@ -207,6 +207,18 @@ def test_an_endpoint_in_motion_cannot_be_changed(hosting: Hosting) -> None:
     assert refusal(caught) == f'Cannot update in-progress endpoint "{ARN}endpoint".'
 
 
+def test_an_endpoint_that_is_created_tells_of_its_deployment(hosting: Hosting) -> None:
+    hosting.model()
+    hosting.config()
+    hosting.sagemaker.create_endpoint(EndpointName="endpoint", EndpointConfigName="config")
+    found = hosting.describe()
+    pending = found["PendingDeploymentSummary"]
+    variant = pending["ProductionVariants"][0]
+    assert (found["EndpointStatus"], "ProductionVariants" in found, pending["EndpointConfigName"]) == ("Creating", False, "config")
+    assert (variant["VariantStatus"][0]["Status"], variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == ("Creating", 0, 1)
+    assert "PendingDeploymentSummary" not in hosting.settled()
+
+
 def test_endpoints_are_listed_by_status(serving: Hosting) -> None:
     assert [entry["EndpointName"] for entry in serving.sagemaker.list_endpoints(StatusEquals="InService")["Endpoints"]] == ["endpoint"]
     assert serving.sagemaker.list_endpoints(StatusEquals="Failed")["Endpoints"] == []

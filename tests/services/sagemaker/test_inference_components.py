@@ -114,6 +114,9 @@ def test_requests_that_name_no_component_or_an_unknown_one(components: Component
         components.hosting.ask()
     with pytest.raises(ClientError, match="Inference Component none of account 000000000000 not found"):
         components.ask("none")
+    components.create("one")
+    with pytest.raises(ClientError, match="Variant Other of endpoint endpoint of account 000000000000 not found"):
+        components.hosting.ask(InferenceComponentName="one", TargetVariant="Other")
 
 
 def test_endpoints_with_models_know_no_components(hosting: Hosting) -> None:

@@ -112,8 +112,10 @@ def test_an_experiment_that_has_not_begun_is_stopped_without_a_trace(serving: Ho
     start = datetime.now(UTC) + timedelta(days=1)
     create(serving, Schedule={"StartTime": start, "EndTime": start + timedelta(days=1)})
     until(serving, "Created")
-    with pytest.raises(ClientError, match="ResourceInUse"):
+    with pytest.raises(ClientError, match=r"ResourceInUse.*The endpoint endpoint already has the inference experiment test"):
         create(serving, "second")
+    with pytest.raises(ClientError, match=r"ResourceInUse.*inference-experiment/test already exists"):
+        create(serving)
     serving.sagemaker.stop_inference_experiment(Name="test", ModelVariantActions=RETAIN)
     assert until(serving, "Cancelled")["EndpointMetadata"]["EndpointConfigName"] == "config"
     with pytest.raises(ClientError, match="ConflictException"):
@@ -148,3 +150,31 @@ def test_actions_that_leave_nobody_serving_are_refused(serving: Hosting) -> None
     for actions in ({"Main": "Remove", "Shadow": "Retain"}, {"Main": "Promote"}, {"Other": "Retain"}):
         with pytest.raises(ClientError, match="ValidationException"):
             serving.sagemaker.stop_inference_experiment(Name="test", ModelVariantActions=actions)
+
+
+def look(serving: Hosting) -> None:
+    """A change that changes nothing makes the experiment look at its endpoint now."""
+    serving.sagemaker.update_inference_experiment(Name="test", Description="look")
+
+
+def test_an_experiment_ends_when_somebody_else_updates_its_endpoint(serving: Hosting) -> None:
+    create(serving)
+    until(serving, "Running")
+    serving.sagemaker.update_endpoint(EndpointName="endpoint", EndpointConfigName="config")
+    serving.settled()
+    look(serving)
+    found = until(serving, "Cancelled")
+    assert found["StatusReason"] == "The endpoint was updated by somebody else."
+    assert [entry["Status"] for entry in found["ModelVariants"]] == ["InService", "Deleted"]
+    assert serving.describe()["EndpointConfigName"] == "config"
+
+
+def test_an_experiment_ends_with_its_endpoint(serving: Hosting) -> None:
+    create(serving)
+    until(serving, "Running")
+    serving.sagemaker.delete_endpoint(EndpointName="endpoint")
+    serving.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="endpoint")
+    look(serving)
+    found = until(serving, "Cancelled")
+    assert found["StatusReason"].startswith("Could not find endpoint")
+    assert [entry["Status"] for entry in found["ModelVariants"]] == ["Deleted", "Deleted"]
