@@ -1,6 +1,6 @@
 """What automatic scaling holds on to: a scaled variant keeps its instance type, and its scalable target goes with its endpoint.
 
-Why the targets are read as records and deregistered by ctx.call: of the two, AWS asks callers of DeleteEndpoint for the permission of the second alone.
+Why the targets are read as records and deregistered by ctx.call: of the two, AWS asks callers of DeleteEndpoint for the second permission alone.
 """
 
 from __future__ import annotations

@@ -159,6 +159,7 @@ def test_an_alarm_brings_the_old_replicas_back(serving: Hosting) -> None:
 
 def test_a_composite_alarm_ends_a_deployment_too(serving: Hosting) -> None:
     cloudwatch = serving.server.client("cloudwatch")
+    cloudwatch.put_metric_alarm(**ALARM | {"AlarmName": "other"})
     cloudwatch.put_composite_alarm(AlarmName="any", AlarmRule="ALARM(errors) OR ALARM(other)")
     alarm(serving)
     alarm(serving, name="any")
