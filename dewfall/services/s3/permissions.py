@@ -158,7 +158,7 @@ def is_allowed(ctx: Ctx, tx: Tx, question: Question, req: dict[str, Any]) -> boo
     """The verdict on one question."""
     made_already = question.bucket and question.action != "CreateBucket"  # whoever may create buckets may hear that a name is taken
     caller, record = ctx.caller, find_bucket(tx, question.bucket) if made_already else None
-    own = record is None or record.document["Account"] == caller.account
+    own = record is None or (record.document["Account"] == caller.account and caller.kind != "anonymous")
     version = _version(tx, question) if record is not None and question.action in OBJECT_GRANTS else None
     if record is not None and version is not None and version.document.get("Owner"):
         return _may_with_anothers(ctx, tx, question, req, (record.document, version))
@@ -183,7 +183,7 @@ def is_allowed(ctx: Ctx, tx: Tx, question: Question, req: dict[str, Any]) -> boo
         return True
     restricted = policy is not None and not own and is_public({"Statement": list(policy.statements)})
     restricted = restricted and is_blocked(ctx.ports.store, bucket, "RestrictPublicBuckets")
-    shared = (by_policy == "allowed" and not restricted) or _by_acl(ctx, bucket, version, question)
+    shared = not restricted and (by_policy == "allowed" or _by_acl(ctx, bucket, version, question))
     if not shared and question.action == "GetObject" and version is None:
         return is_allowed(ctx, tx, Question("ListBucket", question.bucket), {"Prefix": question.key})  # who may list may know that
     return shared and (own or caller.kind == "anonymous" or by_identity == "allowed")

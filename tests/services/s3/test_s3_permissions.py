@@ -285,6 +285,17 @@ def test_a_form_is_weighed_as_what_it_writes(owner: Any, denied: dict[str, Any],
     assert httpx.post(form["url"], data=form["fields"], files={"file": ("f", b"x")}).status_code == expected
 
 
+def test_public_policies_that_are_restricted(owner: Any, other: Any, stranger: Any, refused: Refused) -> None:
+    owner.delete_public_access_block(Bucket="data")
+    allow(owner, Action="s3:GetObject", Resource="arn:aws:s3:::data/*")
+    for client in (other, stranger):
+        assert client.get_object(Bucket="data", Key="k")["Body"].read() == b"x"
+    owner.put_public_access_block(Bucket="data", PublicAccessBlockConfiguration={"RestrictPublicBuckets": True})
+    for client in (other, stranger):
+        assert refused(client.get_object, Bucket="data", Key="k") == ("AccessDenied", 403)
+    assert owner.get_object(Bucket="data", Key="k")["Body"].read() == b"x"
+
+
 def test_who_may_list_a_prefix_may_know_what_is_not_there(owner: Any, stranger: Any, refused: Refused) -> None:
     allow(owner, Action="s3:ListBucket", Resource="arn:aws:s3:::data", Condition={"StringLike": {"s3:prefix": "open/*"}})
     assert refused(stranger.head_object, Bucket="data", Key="open/nothing")[1] == 404
