@@ -35,7 +35,12 @@ S3_ROOTS = {
     "GetBucketCors": "CORSConfiguration",
     "GetBucketLifecycleConfiguration": "LifecycleConfiguration",
     "GetBucketLogging": "BucketLoggingStatus",
-    "GetBucketNotificationConfiguration": "NotificationConfiguration",
+    "GetBucketAccelerateConfiguration": "AccelerateConfiguration",
+    "NotificationConfiguration": "NotificationConfiguration",  # the shape is its operation's answer, and not one of its own
+    "ListBucketAnalyticsConfigurations": "ListBucketAnalyticsConfigurationResult",
+    "ListBucketIntelligentTieringConfigurations": "ListBucketIntelligentTieringConfigurationsOutput",
+    "ListBucketInventoryConfigurations": "ListInventoryConfigurationsResult",
+    "ListBucketMetricsConfigurations": "ListMetricsConfigurationsResult",
     "GetBucketRequestPayment": "RequestPaymentConfiguration",
     "GetBucketTagging": "Tagging",
     "GetObjectTagging": "Tagging",

@@ -6,8 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
+
+from dewfall.testing import Server
 
 Refused = Callable[..., tuple[str, int]]
 
@@ -20,6 +23,21 @@ ABSENT = {
     "lifecycle_configuration": "NoSuchLifecycleConfiguration",
     "replication": "ReplicationConfigurationNotFoundError",
 }
+
+
+ROOTS = {  # clients that read XML by the element's name find nothing under another
+    "accelerate": "AccelerateConfiguration",
+    "notification": "NotificationConfiguration",
+    "analytics": "ListBucketAnalyticsConfigurationResult",
+    "intelligent-tiering": "ListBucketIntelligentTieringConfigurationsOutput",
+    "inventory": "ListInventoryConfigurationsResult",
+    "metrics": "ListMetricsConfigurationsResult",
+}
+
+
+@pytest.mark.parametrize(("query", "root"), ROOTS.items())
+def test_settings_come_in_the_element_that_aws_names(dewfall: Server, s3: Any, query: str, root: str) -> None:
+    assert f"<{root} xmlns=" in httpx.get(f"{dewfall.url}/data?{query}").text
 
 
 @pytest.mark.parametrize(("kind", "code"), ABSENT.items())
