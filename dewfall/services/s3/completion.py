@@ -22,7 +22,7 @@ from dewfall.services.s3 import lifecycle
 from dewfall.services.s3.access import bucket_record, invalid_request, made_version, malformed_xml, origin_of
 from dewfall.services.s3.checksums import MEMBERS, combined, composite, members_of
 from dewfall.services.s3.conditions import conflict, write_check
-from dewfall.services.s3.content import refuse_blocked, shown_encryption
+from dewfall.services.s3.content import customer_key, refuse_blocked, shown_encryption
 from dewfall.services.s3.uploads import MAX_PARTS, check_part_key, digest_of, need_upload, no_such_upload, present_generation
 
 MIN_PART = 5 * 1024**2
@@ -44,6 +44,8 @@ def complete_multipart_upload(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         stored = {part.number: part for part in parts_from(tx, upload.id, 0, MAX_PARTS)}
     if req.get("SSECustomerAlgorithm") or req.get("SSECustomerKey"):
         check_part_key(ctx, upload, req)
+    elif "SSECustomerKeyMD5" in upload.document and upload.document["Upload"]["ChecksumAlgorithm"]:
+        customer_key(req)  # refuses: the checksums lie below the key
     if "SSECustomerKeyMD5" in upload.document:
         refuse_blocked(ctx, bucket, req)
     if req.get("MultipartUpload") is None:

@@ -152,3 +152,13 @@ def test_uploads_with_a_customers_key_have_no_checksum_but_those_asked_for(s3: A
     parts = [{"PartNumber": 1, "ETag": s3.upload_part(**upload, PartNumber=1, Body=b"x", **key)["ETag"]}]
     assert "ChecksumType" not in s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
     assert "ChecksumType" not in s3.head_object(Bucket="data", Key="k", ChecksumMode="ENABLED", **key)
+
+
+def test_checksums_below_a_customers_key_need_it_at_the_end(s3: Any, refused: Refused) -> None:
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    upload = {"Bucket": "data", "Key": "k"}
+    upload["UploadId"] = s3.create_multipart_upload(**upload, ChecksumAlgorithm="SHA256", **key)["UploadId"]
+    part = s3.upload_part(**upload, PartNumber=1, Body=b"x", ChecksumAlgorithm="SHA256", **key)
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"], "ChecksumSHA256": part["ChecksumSHA256"]}]}
+    assert refused(s3.complete_multipart_upload, **upload, MultipartUpload=parts) == ("InvalidArgument", 400)
+    assert s3.complete_multipart_upload(**upload, MultipartUpload=parts, **key)["ChecksumSHA256"].endswith("-1")
