@@ -49,7 +49,10 @@ PASSED = {
     b"x-amzn-sagemaker-session-id": b"X-Amzn-SageMaker-Session-Id",
 }
 RETURNED = (b"x-amzn-sagemaker-custom-attributes", b"x-amzn-sagemaker-new-session-id", b"x-amzn-sagemaker-closed-session-id")
-# Requests with this header take the slow path, which knows what to say.
+# The longest values that AWS takes, where it is not LONGEST. What is longer takes the slow path, which knows what to say.
+LIMITS = {b"x-amzn-sagemaker-inference-id": 64, b"x-amzn-sagemaker-session-id": 256}
+SHORT, LONGEST = 64, 1024
+# So do requests with this header.
 UNUSUAL = faults.EXPLANATIONS
 EXPLAINED = {UNUSUAL: b"X-Amzn-SageMaker-Enable-Explanations"}
 COMPONENT = b"x-amzn-sagemaker-inference-component"
@@ -266,6 +269,8 @@ class Router:
         for header, value in headers:
             known = PASSED.get(header)
             if known is not None:
+                if len(value) > SHORT and len(value) > LIMITS.get(header, LONGEST):
+                    return None
                 passed.append((known, value))
             elif header == b"authorization":
                 authorization = value
