@@ -52,6 +52,11 @@ def get_tags(tx: Tx, ctx: Ctx, arn: str) -> list[dict[str, str]]:
     return list(record.document["Tags"]) if record else []
 
 
+def tag_map(tx: Tx, ctx: Ctx, arn: str) -> dict[str, str]:
+    """A resource's tags as events have them, a value by its key."""
+    return {tag["Key"]: tag["Value"] for tag in get_tags(tx, ctx, arn)}
+
+
 def check_tags(tags: Sequence[dict[str, str]], total: int = 0) -> None:
     """Refuse what AWS refuses of users' tags: reserved keys, keys given twice, more than 50 (`total` counts a resource's tags afterwards)."""
     keys = [tag["Key"] for tag in tags]

@@ -21,7 +21,7 @@ def test_a_failed_job_is_told_to_those_who_asked(dewfall: Server) -> None:
     topic = sns.create_topic(Name="jobs")["TopicArn"]
     raw = {"RawMessageDelivery": "true"}
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{ACCOUNT}:told", Attributes=raw)
-    pattern = {"source": ["aws.sagemaker"], "detail": {"TrainingJobStatus": ["Failed"]}}
+    pattern = {"source": ["aws.sagemaker"], "detail": {"TrainingJobStatus": ["Failed"], "Tags": {"team": ["ml"]}}}
     events.put_rule(Name="failures", EventPattern=json.dumps(pattern))
     events.put_targets(Rule="failures", Targets=[{"Id": "1", "Arn": topic}])
     dewfall.client("s3").create_bucket(Bucket="data")
@@ -37,6 +37,7 @@ def test_a_failed_job_is_told_to_those_who_asked(dewfall: Server) -> None:
         OutputDataConfig={"S3OutputPath": "s3://data/out"},
         ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
         StoppingCondition={"MaxRuntimeInSeconds": 3600},
+        Tags=[{"Key": "team", "Value": "ml"}],
     )
     message = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20)["Messages"][0]
     event = json.loads(message["Body"])

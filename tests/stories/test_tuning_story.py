@@ -210,7 +210,8 @@ def test_changes_are_told_as_events(dewfall: Server, tune: Tune) -> None:
     events.put_targets(Rule="changes", Targets=[{"Id": "queue", "Arn": arn}])
     tune(jobs=1)
     (message,) = dewfall.client("sqs").receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
-    assert json.loads(message["Body"])["detail"]["BestTrainingJob"]["TrainingJobName"].startswith("tuning-001-")
+    detail = json.loads(message["Body"])["detail"]
+    assert (detail["BestTrainingJob"]["TrainingJobName"].startswith("tuning-001-"), detail["Tags"]) == (True, {})
 
 
 def test_several_definitions_take_turns(dewfall: Server, tune: Tune) -> None:

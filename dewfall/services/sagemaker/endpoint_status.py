@@ -15,6 +15,7 @@ from typing import Any
 from dewfall.context import Ctx, new_uuid
 from dewfall.engine.ports import Key, Record, Tx
 from dewfall.errors import validation
+from dewfall.services.common import tag_map
 from dewfall.services.sagemaker.endpoint_configs import load_config
 from dewfall.services.sagemaker.endpoint_variants import model_members
 from dewfall.services.sagemaker.serverless import fleet_members
@@ -191,7 +192,7 @@ def _emit(ctx: Ctx, tx: Tx, document: dict[str, Any], kind: str) -> None:
         "time": ctx.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         "region": ctx.region,
         "resources": [document["EndpointArn"]],
-        "detail": {**detail, "Tags": {}},
+        "detail": {**detail, "Tags": tag_map(tx, ctx, document["EndpointArn"])},
     }
     tx.outbox.put("aws.events", ctx.account, ctx.region, event)
 

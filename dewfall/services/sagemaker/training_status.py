@@ -13,6 +13,7 @@ from dewfall.context import Ctx, new_uuid
 from dewfall.engine.ports import Key, Record, Tx
 from dewfall.rules import lifecycle
 from dewfall.rules.spot import billable_seconds
+from dewfall.services.common import tag_map
 from dewfall.services.sagemaker.debug_rule_status import add_rules
 from dewfall.services.sagemaker.instance_preferences import selected
 
@@ -137,6 +138,7 @@ def wake_tuning(ctx: Ctx, tx: Tx, record: Record) -> None:
 def tell(ctx: Ctx, tx: Tx, document: dict[str, Any]) -> None:
     """Emit AWS's event of a changed job."""
     detail = {member: document[member] for member in EVENT_MEMBERS if member in document}
+    detail["Tags"] = tag_map(tx, ctx, document["TrainingJobArn"])
     put_event(ctx, tx, "SageMaker Training Job State Change", document["TrainingJobArn"], detail)
 
 

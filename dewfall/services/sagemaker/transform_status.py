@@ -10,6 +10,7 @@ from typing import Any
 
 from dewfall.context import Ctx, new_uuid
 from dewfall.engine.ports import Key, Record, Tx
+from dewfall.services.common import tag_map
 
 KIND = "transform-job"
 REASON_LIMIT = 1024
@@ -74,6 +75,7 @@ def save(ctx: Ctx, tx: Tx, record: Record) -> Record:
 
 def tell(ctx: Ctx, tx: Tx, document: dict[str, Any]) -> None:
     """Emit AWS's event of a changed job."""
+    detail = {member: _event_value(document[member]) for member in EVENT_MEMBERS if member in document}
     event = {
         "version": "0",
         "id": new_uuid(),
@@ -83,7 +85,7 @@ def tell(ctx: Ctx, tx: Tx, document: dict[str, Any]) -> None:
         "time": ctx.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         "region": ctx.region,
         "resources": [document["TransformJobArn"]],
-        "detail": {member: _event_value(document[member]) for member in EVENT_MEMBERS if member in document},
+        "detail": {**detail, "Tags": tag_map(tx, ctx, document["TransformJobArn"])},
     }
     tx.outbox.put("aws.events", ctx.account, ctx.region, event)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from dewfall.context import Ctx
 from dewfall.engine.ports import Key, Record, Tx
+from dewfall.services.common import tag_map
 from dewfall.services.sagemaker import training_status
 from dewfall.services.sagemaker.training_logs import definitions
 from dewfall.services.sagemaker.training_status import put_event
@@ -199,6 +200,7 @@ def save(ctx: Ctx, tx: Tx, record: Record) -> Record:
 def tell(ctx: Ctx, tx: Tx, document: dict[str, Any]) -> None:
     """Emit AWS's event of a changed job."""
     detail = {member: document[member] for member in EVENT_MEMBERS if member in document}
+    detail["Tags"] = tag_map(tx, ctx, document["HyperParameterTuningJobArn"])
     put_event(ctx, tx, "SageMaker HyperParameter Tuning Job State Change", document["HyperParameterTuningJobArn"], detail)
 
 

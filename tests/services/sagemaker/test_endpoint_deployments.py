@@ -197,7 +197,8 @@ def test_scaling_waits_until_the_deployment_has_ended(serving: Hosting) -> None:
 def test_events_tell_the_stages_of_a_deployment(serving: Hosting) -> None:
     events, sqs = serving.server.client("events"), serving.server.client("sqs")
     url = sqs.create_queue(QueueName="told")["QueueUrl"]
-    pattern = {"source": ["aws.sagemaker"], "detail-type": ["SageMaker Endpoint Deployment State Change"]}
+    pattern = {"source": ["aws.sagemaker"], "detail-type": ["SageMaker Endpoint Deployment State Change"], "detail": {"Tags": {"team": ["shop"]}}}
+    serving.sagemaker.add_tags(ResourceArn=serving.describe()["EndpointArn"], Tags=[{"Key": "team", "Value": "shop"}])
     events.put_rule(Name="deployments", EventPattern=json.dumps(pattern))
     events.put_targets(Rule="deployments", Targets=[{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:told"}])
     update(serving, blue_green("ALL_AT_ONCE", after=2))

@@ -117,11 +117,11 @@ def test_every_status_is_an_event(transforms: Transforms) -> None:
     events, sqs = transforms.server.client("events"), transforms.server.client("sqs")
     queue = sqs.create_queue(QueueName="seen")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    events.put_rule(Name="jobs", EventPattern=json.dumps({"detail-type": ["SageMaker Transform Job State Change"]}))
+    events.put_rule(Name="jobs", EventPattern=json.dumps({"detail-type": ["SageMaker Transform Job State Change"], "detail": {"Tags": {"a": ["b"]}}}))
     events.put_targets(Rule="jobs", Targets=[{"Id": "1", "Arn": arn}])
     transforms.model()
     transforms.put({"in/a.csv": b"1\n"})
-    transforms.run()
+    transforms.run(Tags=[{"Key": "a", "Value": "b"}])
     seen: list[str] = []
     while "Completed" not in seen:
         for message in sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20, MaxNumberOfMessages=10).get("Messages", []):
