@@ -56,7 +56,7 @@ def verify(body: StagedBody, req: dict[str, Any], default: str = "CRC64NVME") ->
     An algorithm that is named without a value counts for nothing, as on AWS.
     """
     if req.get("ContentMD5") is not None:
-        _verify_md5(body, req["ContentMD5"])
+        _verify_md5(body, req["ContentMD5"], part="PartNumber" in req)
     given = [name for name in MEMBERS if req.get(name) is not None]
     if len(given) > 1:
         raise invalid_request("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
@@ -113,7 +113,8 @@ def decoded(text: str, size: int) -> bytes | None:
     return value if len(value) == size else None
 
 
-def _verify_md5(body: StagedBody, text: str) -> None:
+def _verify_md5(body: StagedBody, text: str, *, part: bool) -> None:
+    """Content-MD5; AWS repeats it as it was sent with a part, and in hexadecimal digits with an object."""
     value = decoded(text, 16)
     if value is None:
         members: dict[str, Any] = {"Content-MD5": text}
@@ -121,4 +122,4 @@ def _verify_md5(body: StagedBody, text: str) -> None:
     found = digest(body, "MD5")
     if value != found:
         message = "The Content-MD5 you specified did not match what we received."
-        raise AwsError("BadDigest", message, status=400, ExpectedDigest=value.hex(), CalculatedDigest=encode(found))
+        raise AwsError("BadDigest", message, status=400, ExpectedDigest=text if part else value.hex(), CalculatedDigest=encode(found))

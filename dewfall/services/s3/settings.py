@@ -147,11 +147,13 @@ def _register(setting: Setting) -> None:
 
 
 def _register_named(name: str, member: str, listed: str) -> None:
-    def put(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any] | None:
+    def put(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         value = req.get(member)
         if value is None:
             raise malformed_xml()
         if value.get("Id") != req["Id"]:
+            if name in ("Analytics", "IntelligentTiering"):
+                raise malformed_xml()
             raise AwsError("IdMismatch", "Document ID does not match the specified configuration ID.", status=400)
         if name == "Inventory":
             _check_inventory(value)
@@ -159,7 +161,7 @@ def _register_named(name: str, member: str, listed: str) -> None:
             record = bucket_record(ctx, tx, req)
             record.document["Settings"].setdefault(name, {})[req["Id"]] = value
             tx.records.save(record)
-        return {"_status": 204} if name in ("Inventory", "Metrics") else None
+        return {"_status": 204}
 
     def get(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         with ctx.ports.store.reading() as tx:

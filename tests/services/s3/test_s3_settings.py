@@ -132,3 +132,24 @@ def test_policies_that_are_none(s3: Any, changed: dict[str, Any], message: str) 
     with pytest.raises(ClientError) as caught:
         s3.put_bucket_policy(Bucket="data", Policy=json.dumps({"Statement": [statement]}))
     assert (caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]) == ("MalformedPolicy", message)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("analytics", {"StorageClassAnalysis": {}}, "MalformedXML"),
+        ("intelligent_tiering", {"Status": "Enabled", "Tierings": [{"Days": 90, "AccessTier": "ARCHIVE_ACCESS"}]}, "MalformedXML"),
+        ("metrics", {}, "IdMismatch"),
+    ],
+)
+def test_named_settings_under_another_name(s3: Any, refused: Refused, name: str, value: dict[str, Any], code: str) -> None:
+    put, member = getattr(s3, f"put_bucket_{name}_configuration"), f"{name.title().replace('_', '')}Configuration"
+    assert refused(put, Bucket="data", Id="a", **{member: {"Id": "b", **value}}) == (code, 400)
+    assert put(Bucket="data", Id="a", **{member: {"Id": "a", **value}})["ResponseMetadata"]["HTTPStatusCode"] == 204
+
+
+def test_a_parts_wrong_digest_is_repeated_as_sent(s3: Any) -> None:
+    upload = {"Bucket": "data", "Key": "k", "UploadId": s3.create_multipart_upload(Bucket="data", Key="k")["UploadId"]}
+    with pytest.raises(ClientError) as caught:
+        s3.upload_part(**upload, PartNumber=1, Body=b"x", ContentMD5="CYketZBSTjX8czcs3cXVlg==")
+    assert caught.value.response["Error"]["ExpectedDigest"] == "CYketZBSTjX8czcs3cXVlg=="
