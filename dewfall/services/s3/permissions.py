@@ -17,7 +17,7 @@ from dewfall.engine.buckets import Document, find_bucket, no_such_bucket
 from dewfall.engine.ports import Tx
 from dewfall.engine.versions import Version, find_version, newest
 from dewfall.errors import AwsError
-from dewfall.rules.policy import EXPLICIT_DENY, Access, Policy, decide
+from dewfall.rules.policy import EXPLICIT_DENY, Access, Decision, Policy, decide
 from dewfall.services.s3 import jumpstart
 from dewfall.services.s3.access import canonical_id, is_blocked, owner_in, owner_of
 from dewfall.services.s3.acls import ALL_USERS, AUTHENTICATED, are_disabled, private
@@ -104,6 +104,8 @@ WRITES = ("PutObject", "CopyObject", "CreateMultipartUpload")
 # What a writer needs besides, where it says so: member → action.
 ALSO = {"Tagging": "PutObjectTagging", "ObjectLockMode": "PutObjectRetention", "ObjectLockLegalHoldStatus": "PutObjectLegalHold"}
 CHANGES_OWNER = ("PutBucketAcl", "PutObjectAcl")
+# How AWS calls the policies that deny, where they are not an identity's own.
+DENIERS = {"session": "a session policy", "permissions-boundary": "a permissions boundary"}
 ALWAYS_THE_OWNERS = ("GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy")
 
 
@@ -130,7 +132,8 @@ def authorize_s3(ctx: Ctx, operation: str, req: dict[str, Any]) -> None:
     for question in questions(operation, req):
         with ctx.ports.store.reading() as tx:
             if not is_allowed(ctx, tx, question, req) or (question.action in CHANGES_OWNER and _changes_owner(tx, question, req)):
-                raise denied(ctx.caller, question)
+                raise denied(ctx, tx, question, req)
+            _check_may_miss(ctx, tx, question)
 
 
 def authorize_control(ctx: Ctx, operation: str, req: dict[str, Any]) -> None:
@@ -138,7 +141,7 @@ def authorize_control(ctx: Ctx, operation: str, req: dict[str, Any]) -> None:
     question = Question(operation.replace("PublicAccessBlock", "AccountPublicAccessBlock"), "")
     with ctx.ports.store.reading() as tx:
         if req.get("AccountId", ctx.account) != ctx.account or not is_allowed(ctx, tx, question, {}):
-            raise denied(ctx.caller, question)
+            raise denied(ctx, tx, question, {})
 
 
 def questions(operation: str, req: dict[str, Any]) -> Iterator[Question]:
@@ -201,6 +204,15 @@ def _may_with_anothers(ctx: Ctx, tx: Tx, question: Question, req: dict[str, Any]
     return _by_acl(ctx, bucket, version, question)
 
 
+def _check_may_miss(ctx: Ctx, tx: Tx, question: Question) -> None:
+    """That there is no object is told to those who may list."""
+    if question.action != "GetObject" or question.version_id or find_bucket(tx, question.bucket) is None or _version(tx, question) is not None:
+        return
+    listing, asked = Question("ListBucket", question.bucket), {"Prefix": question.key}
+    if not is_allowed(ctx, tx, listing, asked):
+        raise denied(ctx, tx, listing, asked)
+
+
 def _changes_owner(tx: Tx, question: Question, req: dict[str, Any]) -> bool:
     """Whether an ACL names another owner than there is, which nobody may."""
     named = ((req.get("AccessControlPolicy") or {}).get("Owner") or {}).get("ID")
@@ -220,16 +232,31 @@ def is_trusted(ctx: Ctx, tx: Tx, caller: Caller) -> bool:
     return name in ("", DEFAULT_ROLE) or not _described(tx, caller.account, name)
 
 
-def denied(caller: Caller, question: Question) -> AwsError:
-    if caller.kind == "anonymous":
+def denied(ctx: Ctx, tx: Tx, question: Question, req: dict[str, Any]) -> AwsError:
+    """The refusal; strangers and other accounts hear no reason."""
+    record, caller = find_bucket(tx, question.bucket) if question.bucket else None, ctx.caller
+    if caller.kind == "anonymous" or (record is not None and record.document["Account"] != caller.account):
         return AwsError("AccessDenied", "Access Denied", status=403)
-    action = f"s3:{question.action}"
-    message = f"User: {caller.arn} is not authorized to perform: {action} on resource: {question.resource.removesuffix('*')!r} "
-    message += f"because no identity-based policy allows the {action} action"
-    return AwsError("AccessDenied", message.replace("'", '"'), status=403)
+    where = "" if question.action == "ListAllMyBuckets" else f' on resource: "{question.resource.removesuffix("*")}"'
+    message = f"User: {caller.arn} is not authorized to perform: s3:{question.action}{where} "
+    return AwsError("AccessDenied", message + _reason(ctx, tx, question, req), status=403)
 
 
 # ---------------------------------------------------------------- inside
+
+
+def _reason(ctx: Ctx, tx: Tx, question: Question, req: dict[str, Any]) -> str:
+    """The kind of policy that denies, else the kind that fails to allow."""
+    record = find_bucket(tx, question.bucket) if question.bucket else None
+    context = _context(ctx, question, req, _version(tx, question) if record is not None else None)
+    policy = _policy(record.document) if record is not None else None
+    if policy and decide(_access(ctx, question, context), [], resource=policy).verdict == EXPLICIT_DENY:
+        return "with an explicit deny in a resource-based policy"
+    if not is_trusted(ctx, tx, ctx.caller):
+        found = _identity_decision(ctx, tx, question, context)
+        if found.verdict == EXPLICIT_DENY:
+            return f"with an explicit deny in {DENIERS.get(found.matched[0][0].kind, 'an identity-based policy')}"
+    return f"because no identity-based policy allows the s3:{question.action} action"
 
 
 def _mark_denied(ctx: Ctx, req: dict[str, Any], entry: dict[str, Any]) -> None:
@@ -248,13 +275,17 @@ def _described(tx: Tx, account: str, role: str) -> bool:
 
 
 def _by_identity(ctx: Ctx, tx: Tx, question: Question, context: dict[str, list[str]] | Any) -> str:
+    return _identity_decision(ctx, tx, question, context).verdict
+
+
+def _identity_decision(ctx: Ctx, tx: Tx, question: Question, context: dict[str, list[str]] | Any) -> Decision:
     from dewfall.services.iam.simulation import boundary_of, identity_policies
 
     caller = ctx.caller
     kind, name = ("role", caller.role_arn.rsplit("/", 1)[-1]) if caller.kind == "assumed-role" else ("user", caller.arn.rsplit("/", 1)[-1])
     policies = identity_policies(tx, ctx, kind, name)
     session = [Policy.parse("session", "session", text) for text in caller.session_policies]
-    return decide(_access(ctx, question, context), policies, boundary=boundary_of(tx, ctx, kind, name), session=session).verdict
+    return decide(_access(ctx, question, context), policies, boundary=boundary_of(tx, ctx, kind, name), session=session)
 
 
 def _access(ctx: Ctx, question: Question, context: Any) -> Access:

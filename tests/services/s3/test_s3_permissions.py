@@ -12,6 +12,7 @@ import httpx
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from dewfall.accounts import root_credentials
 from dewfall.testing import Server, running
@@ -102,6 +103,37 @@ def test_explicit_denial_holds_for_the_owner(owner: Any, refused: Refused) -> No
     assert refused(owner.put_object, Bucket="data", Key="k") == ("AccessDenied", 403)
     owner.delete_bucket_policy(Bucket="data")
     owner.put_object(Bucket="data", Key="k")
+
+
+def words(call: Any, **request: Any) -> str:
+    with pytest.raises(ClientError) as caught:
+        call(**request)
+    return str(caught.value.response["Error"]["Message"]).removeprefix("User: arn:aws:iam::000000000000:")
+
+
+def test_a_refusal_says_which_policy_it_rests_on(server: Server, owner: Any, other: Any) -> None:
+    joe, put = user(server, "s3:PutObject"), "is not authorized to perform: s3:PutObject on resource: "
+    unsaid = "user/joe is not authorized to perform: s3:ListAllMyBuckets because no identity-based policy allows the s3:ListAllMyBuckets action"
+    assert words(joe.list_buckets) == unsaid
+    allow(owner, Effect="Deny", Action="s3:PutObject")
+    assert words(joe.put_object, Bucket="data", Key="k") == f'user/joe {put}"arn:aws:s3:::data/k" with an explicit deny in a resource-based policy'
+    owner.delete_bucket_policy(Bucket="data")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:Put*", "Resource": "*"}]})
+    of_owner(server, "iam").put_user_policy(UserName="joe", PolicyName="never", PolicyDocument=document)
+    assert words(joe.put_object, Bucket="data", Key="k") == f'user/joe {put}"arn:aws:s3:::data/k" with an explicit deny in an identity-based policy'
+    assert words(other.put_object, Bucket="data", Key="k") == "Access Denied"
+
+
+def test_what_is_missing_is_told_to_those_who_may_list(server: Server, owner: Any, stranger: Any, refused: Refused) -> None:
+    joe = user(server, "s3:GetObject")
+    assert joe.get_object(Bucket="data", Key="k")["Body"].read() == b"x"
+    unsaid = 'on resource: "arn:aws:s3:::data" because no identity-based policy allows the s3:ListBucket action'
+    assert words(joe.get_object, Bucket="data", Key="none") == f"user/joe is not authorized to perform: s3:ListBucket {unsaid}"
+    assert refused(joe.head_object, Bucket="data", Key="none") == ("403", 403)
+    owner.put_public_access_block(Bucket="data", PublicAccessBlockConfiguration={"BlockPublicPolicy": False})
+    allow(owner)
+    assert stranger.get_object(Bucket="data", Key="k")["Body"].read() == b"x"
+    assert refused(stranger.get_object, Bucket="data", Key="none") == ("AccessDenied", 403)
 
 
 def test_users_do_what_their_policies_allow(server: Server, owner: Any, refused: Refused) -> None:
