@@ -34,6 +34,14 @@ def check_async_model(model: dict[str, Any]) -> None:
         raise validation("One or more endpoint features are not supported using this configuration.")
 
 
+def check_async_stays(name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Refuse an update after which nobody would answer the requests that wait."""
+    if "Async" in old and "Async" not in new:
+        raise validation(
+            f"The AsyncInferenceConfig parameter cannot be removed from this endpoint {name}. For an endpoint of another type, create a new one."
+        )
+
+
 def async_summary(document: dict[str, Any]) -> dict[str, Any]:
     """AsyncInferenceConfig in DescribeEndpoint; empty where the endpoint answers at once."""
     config = (document.get("_Fleet") or document.get("_Incoming") or {}).get("Async")

@@ -23,8 +23,12 @@ PLACE = ("ServiceNamespace", "ResourceId", "ScalableDimension")
 def check_scaled(ctx: Ctx, tx: Tx, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
     """Refuse a fleet in which a scaled variant is missing, or has other instances."""
     types, wanted = ({variant["VariantName"]: variant["InstanceType"] for variant in every_variant(fleet)} for fleet in (old, new))
-    scaled = {variant_of(target["ResourceId"])[1] for target in _targets(ctx, tx, name)}
-    held = sorted(variant for variant in scaled & set(types) if wanted.get(variant) != types[variant])
+    check_removed(ctx, tx, name, {variant for variant in types if wanted.get(variant) != types[variant]})
+
+
+def check_removed(ctx: Ctx, tx: Tx, name: str, variants: set[str]) -> None:
+    """Refuse to take variants away, or their instances, that are scaled."""
+    held = sorted(variants & {variant_of(target["ResourceId"])[1] for target in _targets(ctx, tx, name)})
     if held:
         raise validation(REGISTERED.format('", "'.join(held)))
 

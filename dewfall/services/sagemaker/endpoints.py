@@ -15,7 +15,7 @@ from dewfall.errors import validation
 from dewfall.services.common import order, page, put_tags, select, transact, with_token
 from dewfall.services.registry import operation
 from dewfall.services.sagemaker import endpoint_logs, serverless
-from dewfall.services.sagemaker.async_configs import async_summary
+from dewfall.services.sagemaker.async_configs import async_summary, check_async_stays
 from dewfall.services.sagemaker.data_capture import capture_summary, retain_capture
 from dewfall.services.sagemaker.endpoint_deployment import begin, check_alarms, check_deployment
 from dewfall.services.sagemaker.endpoint_scaling import check_scaled, deregister
@@ -95,6 +95,7 @@ def update_endpoint(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         if any(variant["ModelName"] for variant in fleet["Variants"]) and components_of(ctx, tx, req["EndpointName"]):
             arn = document["EndpointArn"]
             raise validation(f'Cannot update endpoint "{arn}" to a configuration with models while it has inference components.')
+        check_async_stays(req["EndpointName"], document["_Fleet"], fleet)
         check_scaled(ctx, tx, req["EndpointName"], document["_Fleet"], fleet)
         if req.get("RetainAllVariantProperties"):
             _retain(fleet, document["_Fleet"], req.get("ExcludeRetainedVariantProperties", ()))

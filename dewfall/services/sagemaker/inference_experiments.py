@@ -13,6 +13,7 @@ from dewfall.engine.ports import AlreadyExists, Key, Record, Tx
 from dewfall.errors import AwsError, validation
 from dewfall.services.common import drop_tags, order, page, put_tags, select, transact, with_token
 from dewfall.services.registry import operation
+from dewfall.services.sagemaker.endpoint_scaling import check_removed
 
 KIND = "inference-experiment"
 FINAL = ("Completed", "Cancelled")
@@ -108,6 +109,9 @@ def stop_inference_experiment(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         document = record.document
         _check_status(record, ("Created", "Running"), "stopped")
         check_actions(document, req["ModelVariantActions"], req.get("DesiredModelVariants", ()))
+        removed = {name for name, action in req["ModelVariantActions"].items() if action == "Remove" and record.status == "Running"}
+        with ctx.ports.store.reading() as tx:
+            check_removed(ctx, tx, document["EndpointMetadata"]["EndpointName"], removed)
         wanted = req.get("DesiredState", "Cancelled")
         if req.get("Reason"):
             document["StatusReason"] = req["Reason"]

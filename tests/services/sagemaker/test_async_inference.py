@@ -103,6 +103,14 @@ def test_what_cannot_be_invoked_so_is_refused(hosting: Hosting) -> None:
         assert caught.value.response["Error"]["Code"] == code
 
 
+def test_an_endpoint_with_a_backlog_stays_asynchronous(hosting: Hosting) -> None:
+    serve(hosting)
+    hosting.config("plain")
+    with pytest.raises(ClientError, match="The AsyncInferenceConfig parameter cannot be removed from this endpoint endpoint"):
+        hosting.sagemaker.update_endpoint(EndpointName="endpoint", EndpointConfigName="plain")
+    assert hosting.describe()["EndpointStatus"] == "InService"
+
+
 def test_models_that_a_request_would_have_to_name_are_refused(hosting: Hosting) -> None:
     hosting.model(container={"Image": IMAGE, "Mode": "MultiModel", "ModelDataUrl": f"s3://{BUCKET}/"})
     with pytest.raises(ClientError, match="One or more endpoint features are not supported"):

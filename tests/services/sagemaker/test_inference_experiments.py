@@ -152,6 +152,17 @@ def test_actions_that_leave_nobody_serving_are_refused(serving: Hosting) -> None
             serving.sagemaker.stop_inference_experiment(Name="test", ModelVariantActions=actions)
 
 
+def test_a_scaled_variant_is_not_given_up_for_its_shadow(serving: Hosting) -> None:
+    scaling = serving.server.client("application-autoscaling")
+    place = {"ResourceId": "endpoint/endpoint/variant/Main", "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
+    scaling.register_scalable_target(ServiceNamespace="sagemaker", MinCapacity=1, MaxCapacity=2, **place)
+    create(serving)
+    until(serving, "Running")
+    with pytest.raises(ClientError, match=r'The variant\(s\) "Main" must be deregistered as scalable targets'):
+        serving.sagemaker.stop_inference_experiment(Name="test", ModelVariantActions={"Main": "Remove", "Shadow": "Promote"})
+    assert serving.sagemaker.describe_inference_experiment(Name="test")["Status"] == "Running"
+
+
 def look(serving: Hosting) -> None:
     """A change that changes nothing makes the experiment look at its endpoint now."""
     serving.sagemaker.update_inference_experiment(Name="test", Description="look")
