@@ -214,10 +214,11 @@ def _updating(wanted: dict[str, Any], entry: dict[str, Any]) -> str:
 
 
 def _retain(fleet: dict[str, Any], old: dict[str, Any], excluded: Any) -> None:
-    """RetainAllVariantProperties: variants of the same name keep the weight and capacity that they have now."""
+    """RetainAllVariantProperties: variants of the same name keep the weight and capacity that they have now. Serverless ones have no capacity."""
     kept = {member for kind, member in RETAINABLE.items() if kind not in {item["VariantPropertyType"] for item in excluded}}
     before = {variant["VariantName"]: variant for variant in every_variant(old)}
     for variant in every_variant(fleet):
+        former = before.get(variant["VariantName"], variant)
         for member in kept:
-            if variant["VariantName"] in before:
-                variant[member] = before[variant["VariantName"]][member]
+            if member == "Weight" or not ("Serverless" in variant or "Serverless" in former):
+                variant[member] = former[member]

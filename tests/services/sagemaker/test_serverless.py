@@ -49,6 +49,9 @@ def test_down_to_nothing_and_up_again_with_the_next_request(idle_server: Server)
     metrics = idle_server.client("cloudwatch")
     named = {"Namespace": "AWS/SageMaker", "MetricName": "ModelSetupTime"}
     assert until(lambda: metrics.list_metrics(**named)["Metrics"])
+    hosting.config("instances", AllTraffic={"InitialInstanceCount": 2})
+    hosting.sagemaker.update_endpoint(EndpointName="endpoint", EndpointConfigName="instances", RetainAllVariantProperties=True)
+    assert hosting.settled()["ProductionVariants"][0]["DesiredInstanceCount"] == 2
 
 
 def test_concurrency_can_be_changed(hosting: Hosting) -> None:
