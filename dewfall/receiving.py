@@ -40,9 +40,8 @@ class Gone(Exception):
 async def receive_body(house: House, request: Request, match: Match, receive: Receive) -> bytes | StagedBody:
     """Read what the client sends: a streamed payload into staging, everything else into memory."""
     decoder = chunk_decoder(request)
-    lengths = {"x-amz-decoded-content-length"} if decoder else {"content-length", "transfer-encoding"}
-    if match.service == "s3" and match.streams and not lengths & request.headers.keys():
-        raise AwsError("MissingContentLength", "You must provide the Content-Length HTTP header.", status=411)
+    if match.service == "s3" and match.streams:
+        _check_length(request, "x-amz-decoded-content-length" if decoder else "content-length")
     if not match.streams and not is_form_upload(request, match):
         return await _read(receive, decoder, request)
     wanted = digests_wanted(request, signed=house.settings.auth != "off")
@@ -93,6 +92,16 @@ def digests_wanted(request: Request, *, signed: bool) -> set[str]:
     if (signed or not wanted) and len(request.headers.get("x-amz-content-sha256", "")) == 64:
         wanted.add("sha256")
     return wanted
+
+
+def _check_length(request: Request, name: str) -> None:
+    """S3 wants to know how long an object is before it comes: HTTP's own chunks do not tell."""
+    if name in request.headers:
+        return
+    if name == "content-length" and "transfer-encoding" in request.headers:
+        message = "A header you provided implies functionality that is not implemented"
+        raise AwsError("NotImplemented", message, status=501, Header="Transfer-Encoding")
+    raise AwsError("MissingContentLength", "You must provide the Content-Length HTTP header.", status=411)
 
 
 def _announced(request: Request) -> int:

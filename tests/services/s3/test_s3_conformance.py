@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -391,6 +392,12 @@ def test_a_body_that_never_comes_is_waited_for_no_longer_than_needed() -> None:
 def test_headers_about_the_payload_that_do_not_fit(s3: Any, headers: dict[str, str], status: int, code: bytes) -> None:
     answer = ask(s3, "PUT", "/data/k", b"x", **headers)
     assert (answer[0], b"<Code>" + code + b"</Code>" in answer[2]) == (status, True)
+
+
+def test_an_object_of_unsaid_length(dewfall: Server, s3: Any) -> None:
+    answer = httpx.put(f"{dewfall.url}/data/k", content=iter([b"ab", b"c"]))  # sent in HTTP's chunks
+    assert (answer.status_code, "<Header>Transfer-Encoding</Header>" in answer.text) == (501, True)
+    assert "<Code>NotImplemented</Code>" in answer.text
 
 
 def test_the_region_of_no_place(dewfall: Server, s3: Any) -> None:
