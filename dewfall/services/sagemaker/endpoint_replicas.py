@@ -212,3 +212,19 @@ def _missing(container: dict[str, Any], variant: dict[str, Any], uri: str) -> Aw
         f'Failed to download model data for container "{name}" from URL: "{uri}". Please ensure that there is an object located at the URL and '
         f"that the role passed to CreateModel has permissions to download the object. (production variant {variant['VariantName']})"
     )
+
+
+def unreadable(variant: dict[str, Any], status: AgentStatus) -> str:
+    """What AWS says where a container did not start because its model data is no archive; empty where that was not why."""
+    if status.reason != "InputError":
+        return ""
+    for container in variant.get("Containers") or [variant["Container"]]:
+        uri = container.get("ModelDataSource", {}).get("S3DataSource", {}).get("S3Uri", "")
+        name, _, problem = status.message.partition(" cannot be unpacked: ")
+        if uri and problem and name.endswith(" " + uri.rpartition("/")[2]):
+            return (
+                f'Failed to extract model data archive for container "{container.get("ContainerHostname") or "container_1"}" from URL "{uri}". '
+                "Please ensure that the object located at the URL is a valid tar.gz archive. "
+                f"({problem}, production variant {variant['VariantName']})"
+            )
+    return ""

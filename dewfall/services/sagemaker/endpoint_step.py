@@ -20,7 +20,7 @@ from dewfall.rules.deployment import BACK, FINISH, WAIT
 from dewfall.services.common import drop_tags
 from dewfall.services.sagemaker import endpoint_deployment as deployment
 from dewfall.services.sagemaker import endpoint_logs, endpoint_metrics, endpoint_model_metrics
-from dewfall.services.sagemaker.endpoint_replicas import Member, ask_to_end, discard, find_members, start, stop
+from dewfall.services.sagemaker.endpoint_replicas import Member, ask_to_end, discard, find_members, start, stop, unreadable
 from dewfall.services.sagemaker.endpoint_status import KIND, REASON_LIMIT, endpoint_key, every_variant, save, save_stage, show_variants
 from dewfall.services.sagemaker.endpoint_tables import adopt_table, table
 from dewfall.services.sagemaker.lineage_tracking import track_endpoint
@@ -361,8 +361,10 @@ def _roll_back(ctx: Ctx, tx: Any, record: Record, reason: str) -> None:
 
 def _reason(ctx: Ctx, member: Member, variant: dict[str, Any]) -> str:
     """AWS's sentence, and what AWS leaves to the logs: how it ended and the log's last lines."""
-    said = PING_FAILED.format(variant["ContainerLabel"], variant["VariantName"])
     status = member.status
+    if said := unreadable(variant, status):
+        return said[:REASON_LIMIT]
+    said = PING_FAILED.format(variant["ContainerLabel"], variant["VariantName"])
     if status.state == "Exited" and status.exit_code is None:
         said += " The container did not start."
     elif status.state == "Exited":

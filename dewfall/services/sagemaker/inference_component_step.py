@@ -21,7 +21,7 @@ from dewfall.errors import AwsError
 from dewfall.services.common import drop_tags
 from dewfall.services.sagemaker import endpoint_logs, inference_component_metrics
 from dewfall.services.sagemaker.data_capture import capture_rule
-from dewfall.services.sagemaker.endpoint_replicas import Member, as_replica, ask_to_end, discard, find_members, replica_spec, stop
+from dewfall.services.sagemaker.endpoint_replicas import Member, as_replica, ask_to_end, discard, find_members, replica_spec, stop, unreadable
 from dewfall.services.sagemaker.endpoint_status import endpoint_key
 from dewfall.services.sagemaker.endpoint_tables import adopt_table
 from dewfall.services.sagemaker.inference_component_placement import place
@@ -187,6 +187,9 @@ class Look:
     def _generations(self) -> list[dict[str, Any]]:
         return [self.document[member] for member in ("_Serving", "_Incoming") if member in self.document]
 
+    def _generation(self, ident: str) -> dict[str, Any]:
+        return next(generation for generation in self._generations() if generation["Id"] == ident)
+
     def _counts(self) -> dict[str, int]:
         """What is wanted, after another batch has been let in where it is time."""
         incoming = self.document.get("_Incoming")
@@ -221,6 +224,8 @@ class Look:
         failures, _ = self.memory["Failures"].get(member.fleet, (0, 0.0))
         self.memory["Failures"][member.fleet] = (failures + 1, self.now)
         if self.is_changing and (failures >= RESTARTS or overdue):
+            if said := unreadable(self._generation(member.fleet), member.status):
+                raise Failure(said)
             tail = (member.status.log_tail or member.status.message).strip()[-700:]
             raise Failure(f"{PING_FAILED} The end of its log: {tail}" if tail else PING_FAILED)
         self._discard(member)

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from dewfall.testing import running
 
-from .conftest import Hosting
+from .conftest import BUCKET, Hosting
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:endpoint/"
 
@@ -163,6 +163,16 @@ def test_a_container_that_ends_fails_the_endpoint_and_quotes_its_log(hosting: Ho
     assert found["FailureReason"] == (
         "The primary container for production variant AllTraffic did not pass the ping health check. Please check CloudWatch logs for this endpoint."
         " The container exited with code 9. The end of its log: cannot load the model"
+    )
+
+
+def test_model_data_that_is_no_archive_fails_the_endpoint_in_awss_words(hosting: Hosting) -> None:
+    hosting.s3.put_object(Bucket=BUCKET, Key="zipped.tar.gz", Body=b"PK not a tarball")
+    hosting.model(container={"ModelDataUrl": f"s3://{BUCKET}/zipped.tar.gz"})
+    hosting.config()
+    assert hosting.endpoint()["FailureReason"].startswith(
+        f'Failed to extract model data archive for container "container_1" from URL "s3://{BUCKET}/zipped.tar.gz". '
+        "Please ensure that the object located at the URL is a valid tar.gz archive."
     )
 
 

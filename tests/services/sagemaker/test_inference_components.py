@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from .conftest import DATA, IMAGE, ROLE, Hosting
+from .conftest import BUCKET, DATA, IMAGE, ROLE, Hosting
 
 NEEDS = {"NumberOfCpuCoresRequired": 1, "MinMemoryRequiredInMb": 512}
 
@@ -97,6 +97,18 @@ def test_what_has_no_room_or_does_not_start_fails_with_a_reason(components: Comp
     found = components.copies("one", 9)
     assert (found["InferenceComponentStatus"], found["RuntimeConfig"]["DesiredCopyCount"]) == ("InService", 2)
     assert "does not have enough capacity" in found["FailureReason"]
+
+
+def test_model_data_that_is_no_archive_fails_a_component(components: Components) -> None:
+    components.hosting.s3.put_object(Bucket=BUCKET, Key="zipped.tar.gz", Body=b"PK not a tarball")
+    components.hosting.model("zipped", container={"ModelDataUrl": f"s3://{BUCKET}/zipped.tar.gz"})
+    specification = {"ModelName": "zipped", "ComputeResourceRequirements": NEEDS}
+    components.sagemaker.create_inference_component(
+        InferenceComponentName="zipped", EndpointName="endpoint", VariantName="AllTraffic", Specification=specification
+    )
+    assert components.hosting.settled_component("zipped")["FailureReason"].startswith(
+        'Failed to extract model data archive for container "container_1"'
+    )
 
 
 def test_managed_instances_follow_the_copies(hosting: Hosting) -> None:
