@@ -76,7 +76,7 @@ def answer_form(dispatcher: Dispatcher, request: Request, match: Match) -> Respo
             caller = dispatcher.find_identity(match.access_key, match, dispatcher.ports, dispatcher.settings)
         ctx = dispatcher.ctx(caller.account, match.region, caller)
         dispatcher.authorize(ctx, "s3", "PutObject", request_of(bucket_of(request), form))
-        return _response(*post_object(ctx, bucket_of(request), request.headers, body))
+        return _response(*post_object(ctx, bucket_of(request), form, body))
     except AwsError as error:
         return dispatcher.refuse(request, match, error)
     finally:

@@ -1,6 +1,7 @@
 """Form uploads: a browser's multipart/form-data POST to a bucket, held against the policy that the form carries.
 
-    post_object(ctx, bucket, headers, body) → (status, headers, body)
+    read_form(content_type, body) → Form, expand(form)
+    post_object(ctx, bucket, form, body) → (status, headers, body)
 
 Why apart from objects.py: no service model knows this request; its fields are headers, its limits are the policy's.
 """
@@ -11,7 +12,7 @@ import base64
 import json
 import mmap
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,17 +86,15 @@ class Form:
     file_type: str = ""
 
 
-def post_object(ctx: Ctx, bucket: str, headers: Mapping[str, str], body: StagedBody) -> Answer:
-    """Store a form's file. `headers` by lower-case name. Takes the body in any case; raises AwsError as an operation does."""
+def post_object(ctx: Ctx, bucket: str, form: Form, body: StagedBody) -> Answer:
+    """Store the file of an expanded form. Takes the body in any case; raises AwsError as an operation does."""
     try:
         document = open_bucket(ctx, {"Bucket": bucket})
-        form = read_form(headers.get("content-type", ""), body)
         fields = form.fields
         if "key" not in fields:
             raise missing_field("key")
         if form.start < 0:
             raise invalid_argument("POST requires exactly one file upload per request.", "file", "0")
-        expand(form)
         key = fields["key"]
         check_key(key)
         if "policy" in fields:
