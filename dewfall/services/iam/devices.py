@@ -10,26 +10,14 @@ from typing import Any
 from urllib.parse import quote
 
 from dewfall.context import Ctx, new_id
-from dewfall.engine.ports import AlreadyExists, Key, Record, Tx
+from dewfall.engine.ports import AlreadyExists, Record, Tx
 from dewfall.errors import AwsError
 from dewfall.rules import qr_code
-from dewfall.services.iam.entities import find, listing, merge_tags, tags_page
+from dewfall.services.iam.entities import entity_key, find, find_of_user, listing, merge_tags, tags_page, without_tags
 from dewfall.services.iam.users import user_name
 from dewfall.services.registry import operation
 
 CERTIFICATES_LIMIT = 2
-
-
-def _key(ctx: Ctx, kind: str, name: str) -> Key:
-    return Key(ctx.account, "", "iam", kind, name)
-
-
-def _of_user(tx: Tx, ctx: Ctx, kind: str, name: str, user: str, message: str) -> Record:
-    find(tx, ctx, "user", user)
-    record = tx.records.get(_key(ctx, kind, name))
-    if record is None or record.parent != user:
-        raise AwsError("NoSuchEntity", message, status=404)
-    return record
 
 
 def _list(ctx: Ctx, req: dict[str, Any], kind: str, member: str, key: str) -> dict[str, Any]:
@@ -49,7 +37,7 @@ def create_virtual_mfa_device(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     document = {"SerialNumber": arn, "Tags": merge_tags([], req.get("Tags") or [])}
     with ctx.ports.store.transaction() as tx:
         try:
-            tx.records.create(Record(_key(ctx, "virtual-mfa-device", arn), document))
+            tx.records.create(Record(entity_key(ctx, "virtual-mfa-device", arn), document))
         except AlreadyExists:
             raise AwsError("EntityAlreadyExists", "MFA device already exists.", status=409) from None
     seed = base64.b32encode(secrets.token_bytes(40))
@@ -62,7 +50,7 @@ def create_virtual_mfa_device(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 def delete_virtual_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
     with ctx.ports.store.transaction() as tx:
         record = _virtual(tx, ctx, req)
-        if tx.records.get(_key(ctx, "mfa-device", req["SerialNumber"])):
+        if tx.records.get(entity_key(ctx, "mfa-device", req["SerialNumber"])):
             raise AwsError("DeleteConflict", "MFA VirtualDevice still in use", status=409)
         tx.records.delete(record.key)
 
@@ -73,7 +61,7 @@ def list_virtual_mfa_devices(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     shown = []
     with ctx.ports.store.reading() as tx:
         for device in tx.records.list(ctx.account, "", "iam", "virtual-mfa-device"):
-            enabled = tx.records.get(_key(ctx, "mfa-device", device.key.name))
+            enabled = tx.records.get(entity_key(ctx, "mfa-device", device.key.name))
             if status == "Any" or (status == "Assigned") == (enabled is not None):
                 user = {"User": find(tx, ctx, "user", enabled.parent).document, "EnableDate": enabled.document["EnableDate"]} if enabled else {}
                 shown.append({"SerialNumber": device.key.name} | user)
@@ -86,7 +74,7 @@ def enable_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
     with ctx.ports.store.transaction() as tx:
         find(tx, ctx, "user", req["UserName"])
         try:
-            tx.records.create(Record(_key(ctx, "mfa-device", req["SerialNumber"]), document, parent=req["UserName"]))
+            tx.records.create(Record(entity_key(ctx, "mfa-device", req["SerialNumber"]), document, parent=req["UserName"]))
         except AlreadyExists:
             raise AwsError("EntityAlreadyExists", "MFA Device is already in use.", status=409) from None
 
@@ -94,13 +82,13 @@ def enable_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
 @operation("iam", "DeactivateMFADevice", records=True)
 def deactivate_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
     with ctx.ports.store.transaction() as tx:
-        tx.records.delete(_of_user(tx, ctx, "mfa-device", req["SerialNumber"], user_name(ctx, req), _no_device(req)).key)
+        tx.records.delete(find_of_user(tx, ctx, "mfa-device", req["SerialNumber"], user_name(ctx, req), _no_device(req)).key)
 
 
 @operation("iam", "GetMFADevice", records=True)
 def get_mfa_device(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     with ctx.ports.store.reading() as tx:
-        record = tx.records.get(_key(ctx, "mfa-device", req["SerialNumber"]))
+        record = tx.records.get(entity_key(ctx, "mfa-device", req["SerialNumber"]))
         if record is None or req.get("UserName") not in (None, record.parent):
             raise AwsError("NoSuchEntity", _no_device(req), status=404)
         return record.document
@@ -116,7 +104,7 @@ def list_mfa_devices(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
 
 
 def _virtual(tx: Tx, ctx: Ctx, req: dict[str, Any]) -> Record:
-    record = tx.records.get(_key(ctx, "virtual-mfa-device", req["SerialNumber"]))
+    record = tx.records.get(entity_key(ctx, "virtual-mfa-device", req["SerialNumber"]))
     if record is None:
         raise AwsError("NoSuchEntity", _no_device(req), status=404)
     return record
@@ -132,10 +120,9 @@ def tag_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
 
 @operation("iam", "UntagMFADevice", records=True)
 def untag_mfa_device(ctx: Ctx, req: dict[str, Any]) -> None:
-    gone = {key.lower() for key in req["TagKeys"]}
     with ctx.ports.store.transaction() as tx:
         record = _virtual(tx, ctx, req)
-        record.document["Tags"] = [tag for tag in record.document["Tags"] if tag["Key"].lower() not in gone]
+        record.document["Tags"] = without_tags(record.document["Tags"], req["TagKeys"])
         tx.records.save(record)
 
 
@@ -162,7 +149,7 @@ def upload_ssh_public_key(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
     }
     with ctx.ports.store.transaction() as tx:
         find(tx, ctx, "user", req["UserName"])
-        tx.records.create(Record(_key(ctx, "ssh-key", document["SSHPublicKeyId"]), document, parent=req["UserName"]))
+        tx.records.create(Record(entity_key(ctx, "ssh-key", document["SSHPublicKeyId"]), document, parent=req["UserName"]))
     return {"SSHPublicKey": document}
 
 
@@ -178,7 +165,7 @@ def _key_bytes(body: str) -> bytes:
 
 def _ssh_key(tx: Tx, ctx: Ctx, req: dict[str, Any]) -> Record:
     message = f"The Public Key with id {req['SSHPublicKeyId']} cannot be found."
-    return _of_user(tx, ctx, "ssh-key", req["SSHPublicKeyId"], user_name(ctx, req), message)
+    return find_of_user(tx, ctx, "ssh-key", req["SSHPublicKeyId"], user_name(ctx, req), message)
 
 
 @operation("iam", "GetSSHPublicKey", records=True)
@@ -220,7 +207,7 @@ def upload_signing_certificate(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:
         find(tx, ctx, "user", name)
         if len(tx.records.list(ctx.account, "", "iam", "signing-certificate", parent=name)) >= CERTIFICATES_LIMIT:
             raise AwsError("LimitExceeded", f"Cannot exceed quota for CertificatesPerUser: {CERTIFICATES_LIMIT}", status=409)
-        tx.records.create(Record(_key(ctx, "signing-certificate", document["CertificateId"]), document, parent=name))
+        tx.records.create(Record(entity_key(ctx, "signing-certificate", document["CertificateId"]), document, parent=name))
     return {"Certificate": document}
 
 
@@ -236,7 +223,7 @@ def _is_certificate(text: str) -> bool:
 
 def _certificate(tx: Tx, ctx: Ctx, req: dict[str, Any]) -> Record:
     message = f"The Certificate with id {req['CertificateId']} cannot be found."
-    return _of_user(tx, ctx, "signing-certificate", req["CertificateId"], user_name(ctx, req), message)
+    return find_of_user(tx, ctx, "signing-certificate", req["CertificateId"], user_name(ctx, req), message)
 
 
 @operation("iam", "ListSigningCertificates", records=True)

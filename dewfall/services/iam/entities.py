@@ -40,6 +40,15 @@ def find(tx: Tx, ctx: Ctx, kind: str, name: str) -> Record:
     return record
 
 
+def find_of_user(tx: Tx, ctx: Ctx, kind: str, name: str, user: str, message: str) -> Record:
+    """What hangs on a user (a key, a device, a credential); NoSuchEntity with `message` when it is not there, or another user's."""
+    find(tx, ctx, "user", user)
+    record = tx.records.get(entity_key(ctx, kind, name))
+    if record is None or record.parent != user:
+        raise AwsError("NoSuchEntity", message, status=404)
+    return record
+
+
 def missing(kind: str, name: str) -> AwsError:
     """NoSuchEntity."""
     if kind == "instance-profile":
@@ -128,6 +137,12 @@ def merge_tags(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dic
     if len(set(lowered)) != len(lowered):
         raise AwsError("InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive.", status=400)
     return join_tags(old, new, str.lower)
+
+
+def without_tags(tags: list[dict[str, str]], keys: list[str]) -> list[dict[str, str]]:
+    """Tags without those of some keys; IAM compares keys without case."""
+    gone = {key.lower() for key in keys}
+    return [tag for tag in tags if tag["Key"].lower() not in gone]
 
 
 def join_tags(old: list[dict[str, str]], new: list[dict[str, str]], same: Callable[[str], str]) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from dewfall.context import Ctx, new_id
 from dewfall.engine.ports import AlreadyExists, Key, Record, Tx
 from dewfall.errors import AwsError
-from dewfall.services.iam.entities import merge_tags, tags_page
+from dewfall.services.iam.entities import merge_tags, tags_page, without_tags
 from dewfall.services.registry import operation
 
 CLIENTS_LIMIT = 100
@@ -154,10 +154,9 @@ def _register_tags(kind: str) -> None:
             tx.records.save(record)
 
     def untag_provider(ctx: Ctx, req: dict[str, Any]) -> None:
-        gone = {key.lower() for key in req["TagKeys"]}
         with ctx.ports.store.transaction() as tx:
             record = _find(tx, ctx, kind, req[arn])
-            record.document["Tags"] = [t for t in record.document["Tags"] if t["Key"].lower() not in gone]
+            record.document["Tags"] = without_tags(record.document["Tags"], req["TagKeys"])
             tx.records.save(record)
 
     def list_provider_tags(ctx: Ctx, req: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from cryptography import x509
 from dewfall.context import Ctx, new_id
 from dewfall.engine.ports import AlreadyExists, Key, Record, Tx
 from dewfall.errors import AwsError
-from dewfall.services.iam.entities import listing, merge_tags, tags_page
+from dewfall.services.iam.entities import entity_key, listing, merge_tags, tags_page, without_tags
 from dewfall.services.registry import operation
 
 KIND = "server-certificate"
@@ -21,7 +21,7 @@ METADATA = ("Path", "ServerCertificateName", "ServerCertificateId", "Arn", "Uplo
 
 
 def _key(ctx: Ctx, name: str) -> Key:
-    return Key(ctx.account, "", "iam", KIND, name)
+    return entity_key(ctx, KIND, name)
 
 
 def _find(tx: Tx, ctx: Ctx, name: str) -> Record:
@@ -117,10 +117,9 @@ def tag_server_certificate(ctx: Ctx, req: dict[str, Any]) -> None:
 
 @operation("iam", "UntagServerCertificate", records=True)
 def untag_server_certificate(ctx: Ctx, req: dict[str, Any]) -> None:
-    gone = {key.lower() for key in req["TagKeys"]}
     with ctx.ports.store.transaction() as tx:
         record = _find(tx, ctx, req["ServerCertificateName"])
-        record.document["Tags"] = [tag for tag in record.document["Tags"] if tag["Key"].lower() not in gone]
+        record.document["Tags"] = without_tags(record.document["Tags"], req["TagKeys"])
         tx.records.save(record)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from dewfall.context import Ctx, new_id
 from dewfall.engine.ports import Key, Record, Tx
 from dewfall.errors import AwsError
-from dewfall.services.iam.entities import find, listing
+from dewfall.services.iam.entities import find, find_of_user, listing
 from dewfall.services.iam.users import user_name
 from dewfall.services.registry import operation
 
@@ -34,12 +34,8 @@ def _secret(ctx: Ctx, user: str, service: str) -> dict[str, str]:
 
 
 def _of_user(tx: Tx, ctx: Ctx, req: dict[str, Any]) -> Record:
-    name, identifier = user_name(ctx, req), req["ServiceSpecificCredentialId"]
-    find(tx, ctx, "user", name)
-    record = tx.records.get(Key(ctx.account, "", "iam", KIND, identifier))
-    if record is None or record.parent != name:
-        raise AwsError("NoSuchEntity", f"No such credential {identifier} exists", status=404)
-    return record
+    identifier = req["ServiceSpecificCredentialId"]
+    return find_of_user(tx, ctx, KIND, identifier, user_name(ctx, req), f"No such credential {identifier} exists")
 
 
 @operation("iam", "CreateServiceSpecificCredential", records=True)

@@ -7,7 +7,7 @@ from typing import Any
 from dewfall.context import Ctx
 from dewfall.engine.ports import Key, Record, Tx
 from dewfall.errors import AwsError
-from dewfall.services.iam.entities import boundary, create, entity_key, find, listing, merge_tags, save, tags_page
+from dewfall.services.iam.entities import boundary, create, entity_key, find, listing, merge_tags, save, tags_page, without_tags
 from dewfall.services.registry import operation
 
 # What may hang on a user, in records of its own, and must go before it.
@@ -137,8 +137,7 @@ def untag(ctx: Ctx, kind: str, name: str, keys: list[str]) -> None:
     """Remove tags from an entity."""
     with ctx.ports.store.transaction() as tx:
         record = find(tx, ctx, kind, name)
-        gone = {key.lower() for key in keys}
-        record.document["Tags"] = [t for t in record.document.get("Tags", []) if t["Key"].lower() not in gone]
+        record.document["Tags"] = without_tags(record.document.get("Tags", []), keys)
         save(tx, record)
 
 
